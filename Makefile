@@ -1,0 +1,67 @@
+# The targets that people and CI use; CI runs these and nothing else.
+# An active virtual environment is used as it is; without one, .venv is made.
+VENV   ?= $(or $(VIRTUAL_ENV),.venv)
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+PY     := $(BIN)/python
+RUN    := PATH="$(abspath $(BIN)):$$PATH"
+FIND_PACKAGES := PYTHONPATH=.:server:protos/python
+
+define WRITE_LOCK
+import json
+print("# Every package of [server,train,dev] on Linux x86-64, CPython 3.11. Written by: make lock")
+found = [item["metadata"] for item in json.load(open(".resolved.json"))["install"]]
+for item in sorted(found, key=lambda item: item["name"].lower()):
+    if item["name"] != "legonn":
+        print(item["name"] + "==" + item["version"])
+endef
+export WRITE_LOCK
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lock check format test protos protos-check golden serve demo
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## one command from a clean machine to a working one (5 GB on disk, mostly torch)
+	@test -x $(PY) || { echo "==> virtual environment in $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "==> installing legonn with [server,train,dev], pinned by requirements.lock"
+	$(PY) -m pip install --disable-pip-version-check -c requirements.lock -e ".[server,train,dev]"
+	@echo "==> ready: make demo, make test, or $(BIN)/legonn --help"
+
+lock: ## resolve all dependencies anew and write requirements.lock
+	$(PY) -m pip install --quiet --dry-run --ignore-installed --report - \
+	    ".[server,train,dev]" > .resolved.json
+	$(PY) -c "$$WRITE_LOCK" > requirements.lock
+	@rm .resolved.json && echo "$$(grep -c == requirements.lock) packages"
+
+check: ## format, ruff, mypy, import contracts, buf lint, protos-check, house tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(FIND_PACKAGES) $(BIN)/lint-imports
+	$(RUN) buf lint protos
+	$(MAKE) --no-print-directory protos-check
+	$(PY) -m pytest -q tests/house
+
+format: ## rewrite the sources the way `check` wants them
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: ## every test that needs no GPU and no Triton
+	$(PY) -m pytest -m "not gpu and not triton"
+
+protos: ## write the stubs of protos/legonn/v1
+	$(PY) protos/generate.py
+
+protos-check: ## fail if the committed stubs are not what the protos give
+	$(PY) protos/generate.py --check
+
+golden: ## rewrite tests/golden and the modules' golden folders; review the diff
+	$(PY) -m pytest -q tests/golden --rewrite-golden
+
+serve: ## start the server on 127.0.0.1:50051 with ./modules
+	$(BIN)/legonn serve
+
+demo: ## start a server, caption a recording live, translate two sentences, leave
+	$(RUN) $(PY) -m legonn_server.demo

@@ -1,0 +1,219 @@
+"""Every way in which legonn says no, in one tree.
+
+    LegonnError
+    ├── InputError            the caller's data          INVALID_ARGUMENT      retry NEVER
+    │   ├── BadAudio · BadText · BadConfig · LimitExceeded
+    ├── ProtocolViolation     the order of messages      FAILED_PRECONDITION   retry NEVER
+    ├── NotFound              no such thing              NOT_FOUND             retry NEVER
+    │   ├── UnknownRoute · UnknownModule
+    ├── ContractMismatch      modules that do not fit    FAILED_PRECONDITION   retry NEVER
+    │   ├── VocabularyMismatch · RateMismatch · EncodingMismatch · BadModule
+    ├── Overloaded            too much at once           RESOURCE_EXHAUSTED    retry LATER
+    │   ├── AdmissionRefused · QueueFull
+    ├── Unavailable           somebody else may do it    UNAVAILABLE           retry SAME
+    │   ├── BackendDown · StateLost · ModuleDraining
+    ├── DeadlineMissed        too late                   DEADLINE_EXCEEDED     retry SAME
+    ├── NotImplementedYet     settled shape, later work  UNIMPLEMENTED         retry NEVER
+    └── InternalFault         our mistake                INTERNAL              retry NEVER
+        └── NonFiniteMarginals · BrokenInvariant
+
+Messages are for people: they say what, where and what to do, and never hold audio or user text.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import ClassVar
+
+
+class Retry(Enum):
+    """Whether the same call can succeed: never, at once elsewhere, or after a pause."""
+
+    NEVER = "never"
+    SAME = "same"
+    LATER = "later"
+
+
+class LegonnError(Exception):
+    """Root of the tree.
+
+    Attributes:
+        reason: Stable upper-case word, sent as ``google.rpc.ErrorInfo.reason``.
+        retry: What a client may do.
+    """
+
+    reason: ClassVar[str] = "UNKNOWN"
+    retry: ClassVar[Retry] = Retry.NEVER
+
+    @property
+    def message(self) -> str:
+        """The sentence for people."""
+        return str(self)
+
+
+class InputError(LegonnError):
+    """The caller's data is wrong, whatever the state of the server."""
+
+    reason = "BAD_INPUT"
+
+
+class BadAudio(InputError):
+    """Audio that cannot be what the config says it is."""
+
+    reason = "BAD_AUDIO"
+
+
+class BadText(InputError):
+    """Text that cannot be read or translated."""
+
+    reason = "BAD_TEXT"
+
+
+class BadConfig(InputError):
+    """A field of a request or of a settings file holds nonsense."""
+
+    reason = "BAD_CONFIG"
+
+
+class LimitExceeded(InputError):
+    """Too long, too large or too many."""
+
+    reason = "LIMIT_EXCEEDED"
+
+
+class ProtocolViolation(LegonnError):
+    """A message at a moment when it has no meaning."""
+
+    reason = "PROTOCOL_VIOLATION"
+
+
+class NotFound(LegonnError):
+    """Something named by the caller does not exist."""
+
+    reason = "NOT_FOUND"
+
+
+class UnknownRoute(NotFound):
+    """No module serves this task and these languages."""
+
+    reason = "NO_ROUTE"
+
+
+class UnknownModule(NotFound):
+    """No such module or version."""
+
+    reason = "NO_MODULE"
+
+
+class ContractMismatch(LegonnError):
+    """Two modules, or a module and its card, do not fit."""
+
+    reason = "CONTRACT_MISMATCH"
+
+
+class VocabularyMismatch(ContractMismatch):
+    """Different vocabularies: probabilities would be read as other words."""
+
+    reason = "VOCABULARY_MISMATCH"
+
+
+class RateMismatch(ContractMismatch):
+    """Rows come faster or slower than the decoder was trained for."""
+
+    reason = "RATE_MISMATCH"
+
+
+class EncodingMismatch(ContractMismatch):
+    """Marginals in a form that the other side does not read."""
+
+    reason = "ENCODING_MISMATCH"
+
+
+class BadModule(ContractMismatch):
+    """A module's files are missing, damaged, or not what its card says."""
+
+    reason = "BAD_MODULE"
+
+
+class Overloaded(LegonnError):
+    """More work than the server will queue."""
+
+    reason = "CAPACITY"
+    retry = Retry.LATER
+
+
+class AdmissionRefused(Overloaded):
+    """No room for another stream."""
+
+    reason = "ADMISSION_REFUSED"
+
+
+class QueueFull(Overloaded):
+    """A bounded queue is full."""
+
+    reason = "QUEUE_FULL"
+
+
+class Unavailable(LegonnError):
+    """Not now and not here; another server, or this one soon, can."""
+
+    reason = "UNAVAILABLE"
+    retry = Retry.SAME
+
+
+class BackendDown(Unavailable):
+    """The engine that runs the modules died or does not answer."""
+
+    reason = "BACKEND_LOST"
+
+
+class StateLost(Unavailable):
+    """A slot's state is gone; the segment must be replayed."""
+
+    reason = "STATE_LOST"
+
+
+class ModuleDraining(Unavailable):
+    """The module version takes no new work."""
+
+    reason = "DRAINING"
+
+
+class DeadlineMissed(LegonnError):
+    """The answer would come too late."""
+
+    reason = "DEADLINE_MISSED"
+    retry = Retry.SAME
+
+
+class NotImplementedYet(LegonnError):
+    """Part of the settled API that this version does not serve."""
+
+    reason = "NOT_IMPLEMENTED"
+
+
+class InternalFault(LegonnError):
+    """Our mistake."""
+
+    reason = "INTERNAL"
+
+
+class NonFiniteMarginals(InternalFault):
+    """An encoder emitted NaN, infinity or rows that do not sum to one."""
+
+    reason = "NON_FINITE_MARGINALS"
+
+
+class BrokenInvariant(InternalFault):
+    """A promise of this code does not hold."""
+
+    reason = "INVARIANT"
+
+
+def error_classes() -> tuple[type[LegonnError], ...]:
+    """All classes of the tree, the root first, each parent before its children."""
+
+    def walk(cls: type[LegonnError]) -> list[type[LegonnError]]:
+        return [cls, *(below for child in cls.__subclasses__() for below in walk(child))]
+
+    return tuple(walk(LegonnError))

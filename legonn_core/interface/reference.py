@@ -1,0 +1,59 @@
+"""The name of a module version, and what others need to know of it without its card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ModuleRef:
+    """One immutable version of one module, written ``name/version``."""
+
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.version}"
+
+    @classmethod
+    def parse(cls, text: str) -> ModuleRef:
+        """Read ``name/version``.
+
+        Raises:
+            ValueError: If the text has another form.
+        """
+        name, slash, version = text.rpartition("/")
+        if not slash or not name or not version:
+            raise ValueError(f"a module is written name/version, not {text!r}")
+        return cls(name, version)
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleDescription:
+    """What a gateway needs to know of a loaded module, taken from its card.
+
+    Attributes:
+        kind: ``SPEECH_ENCODER``, ``TEXT_ENCODER`` or ``DECODER``.
+        fingerprint: Vocabulary fingerprint of its interface side.
+        sample_rate_hertz: Speech only, else 0.
+        chunk_samples: Speech only, else 0.
+        row_ms: Duration of one row; speech only, else 0.
+        vocabulary: Name such as ``en/1``.
+        ctc_weight: What the card suggests for decoding; an encoder's suits its marginals.
+        length_bonus: Likewise.
+    """
+
+    ref: ModuleRef
+    kind: str
+    source_language: str
+    target_language: str
+    fingerprint: str
+    vocabulary: str
+    weights_digest: str
+    num_parameters: int
+    sample_rate_hertz: int = 0
+    chunk_samples: int = 0
+    row_ms: float = 0.0
+    ctc_weight: float = 0.3
+    length_bonus: float = 0.0
+    scores: dict[str, float] = field(default_factory=dict)

@@ -1,0 +1,103 @@
+"""A small input with its known output: the proof that a module does here what it did at home.
+
+``golden/golden.npz`` holds the input and what the module's machine made of it. The check runs before
+a module may serve, so a file that loads but computes something else is refused.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from legonn_core.decoders.decoder import Decoder
+from legonn_core.encoders.speech import SpeechEncoder
+from legonn_core.encoders.text import TextEncoder
+from legonn_core.errors import BadModule, NonFiniteMarginals
+from legonn_core.modules.registry import LoadedModule
+
+FILE = "golden/golden.npz"
+TOLERANCE = 1e-3
+"""Largest difference of a probability from the stored one; another CPU's rounding is far below."""
+
+
+@torch.inference_mode()
+def run(module: LoadedModule, given: NDArray[np.generic]) -> NDArray[np.float32]:
+    """What a module makes of a golden input.
+
+    Args:
+        module: Any kind.
+        given: Speech: int16 samples, whole chunks. Text: source pieces (S,). Decoder: class ids
+            (U,), each row of marginals certain of its class.
+
+    Returns:
+        Probabilities (rows, V) float32; a decoder's are those of the first output token.
+    """
+    network = module.network
+    if isinstance(network, SpeechEncoder):
+        samples = torch.from_numpy(given.astype(np.float32) / 32768.0)[None]
+        state, rows = network.start(1), []
+        for chunk in samples.split(network.shape.chunk_samples, dim=1):
+            logits, state = network.step(chunk, state)
+            rows.append(logits[0])
+        logits = torch.cat(rows)[network.shape.held_rows :]
+    elif isinstance(network, TextEncoder):
+        tokens = torch.from_numpy(given.astype(np.int64))[None]
+        logits = network(tokens, torch.tensor([tokens.shape[1]]))[0][0]
+    else:
+        assert isinstance(network, Decoder)
+        ids = torch.from_numpy(given.astype(np.int64))[None, :, None]
+        mixture = network.ingestor.mix_sparse(ids, torch.ones(ids.shape), torch.zeros(ids.shape[:2]))
+        memory = network.remember(mixture, torch.tensor([ids.shape[1]]))
+        start = torch.zeros(1, dtype=torch.long)
+        logits, _ = network.step(start, memory, network.start(1, 1))
+    return logits.float().softmax(dim=-1).numpy()  # type: ignore[no-any-return]
+
+
+def make(module: LoadedModule, given: NDArray[np.generic]) -> bytes:
+    """The content of the golden file for an input."""
+    expected = run(module, given)
+    top = np.sort(np.argsort(-expected, axis=1, kind="stable")[:, :8], axis=1)
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        given=given,
+        classes=top.astype(np.uint16),
+        probs=np.take_along_axis(expected, top, axis=1),
+    )
+    return buffer.getvalue()
+
+
+def check(module: LoadedModule, folder: Path) -> float:
+    """Compare a module with its golden file.
+
+    Returns:
+        The largest difference of a probability.
+
+    Raises:
+        BadModule: If there is no such file or the outputs differ.
+        NonFiniteMarginals: If the output is not a distribution.
+    """
+    try:
+        with np.load(folder / FILE, allow_pickle=False) as stored:
+            given, classes, probs = stored["given"], stored["classes"], stored["probs"]
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise BadModule(f"{module.ref}: {FILE} cannot be read: {error}") from error
+    found = run(module, given)
+    if not np.isfinite(found).all() or np.abs(found.sum(axis=1) - 1.0).max() > TOLERANCE:
+        raise NonFiniteMarginals(f"{module.ref}: its golden output is not a distribution")
+    if found.shape[0] != classes.shape[0]:
+        raise BadModule(
+            f"{module.ref}: golden output has {found.shape[0]} rows, {classes.shape[0]} expected"
+        )
+    difference = float(np.abs(np.take_along_axis(found, classes.astype(np.int64), axis=1) - probs).max())
+    if difference > TOLERANCE:
+        raise BadModule(
+            f"{module.ref}: golden output differs by {difference:.4f} (at most {TOLERANCE});"
+            " these weights do not compute what the card promises"
+        )
+    return difference

@@ -1,0 +1,172 @@
+"""Find modules in a folder and bring one to life, checked against its card.
+
+A store is a folder: ``NAME/VERSION/card.toml`` with the files that the card lists beside it, and
+vocabularies as ``NAME/VERSION/vocabulary.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import sentencepiece
+import torch
+from torch import Tensor, nn
+
+from legonn_core.decoders.decoder import Decoder, DecoderShape
+from legonn_core.encoders.speech import SpeechEncoder, SpeechEncoderShape
+from legonn_core.encoders.text import TextEncoder, TextEncoderShape
+from legonn_core.errors import BadModule, UnknownModule, VocabularyMismatch
+from legonn_core.interface.card import ModuleCard, ModuleKind
+from legonn_core.interface.reference import ModuleDescription, ModuleRef
+from legonn_core.interface.vocabulary import Vocabulary
+from legonn_core.modules import weights as weight_files
+
+CARD = "card.toml"
+WEIGHTS = "weights.safetensors"
+SOURCE_PIECES = "source.model"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModule:
+    """A module ready to run.
+
+    Attributes:
+        card: What it says of itself.
+        vocabulary: The English side.
+        network: In evaluation mode, float32.
+        source: Cuts source text; text encoders only.
+    """
+
+    card: ModuleCard
+    vocabulary: Vocabulary
+    network: SpeechEncoder | TextEncoder | Decoder
+    source: sentencepiece.SentencePieceProcessor | None = None
+
+    @property
+    def ref(self) -> ModuleRef:
+        """Name and version."""
+        return ModuleRef(self.card.name, self.card.version)
+
+
+def describe(card: ModuleCard) -> ModuleDescription:
+    """What a gateway needs to know."""
+    return ModuleDescription(
+        ref=ModuleRef(card.name, card.version),
+        kind=card.kind.value,
+        source_language=card.source_language,
+        target_language=card.target_language,
+        fingerprint=card.contract.fingerprint,
+        vocabulary=card.vocabulary,
+        weights_digest=card.weights_digest,
+        num_parameters=card.num_parameters,
+        sample_rate_hertz=card.chunk.sample_rate_hertz if card.chunk else 0,
+        chunk_samples=card.chunk.chunk_samples if card.chunk else 0,
+        row_ms=card.chunk.row_ms if card.chunk else 0.0,
+        ctc_weight=card.decoding.ctc_weight,
+        length_bonus=card.decoding.length_bonus,
+        scores=dict(card.scores),
+    )
+
+
+def find_modules(store: Path) -> list[ModuleRef]:
+    """Every module version in a store, by name and then version number."""
+    refs = [ModuleRef(p.parent.parent.name, p.parent.name) for p in store.glob(f"*/*/{CARD}")]
+    return sorted(refs, key=lambda ref: (ref.name, len(ref.version), ref.version))
+
+
+def read_card(store: Path, ref: ModuleRef) -> ModuleCard:
+    """Read and check a card.
+
+    Raises:
+        UnknownModule: If the store has no such version.
+        BadModule: If the card cannot be read or belongs to another module.
+    """
+    path = store / ref.name / ref.version / CARD
+    if not path.is_file():
+        known = ", ".join(map(str, find_modules(store))) or "none"
+        raise UnknownModule(f"no module {ref} in the module store; it has: {known}")
+    try:
+        card = ModuleCard.parse(path.read_text("utf-8"))
+    except UnicodeDecodeError as error:
+        raise BadModule(f"{ref}: {CARD} is not UTF-8 text") from error
+    if (card.name, card.version) != (ref.name, ref.version):
+        raise BadModule(f"{ref}: its card is that of {card.name}/{card.version}")
+    return card
+
+
+def read_vocabulary(store: Path, name: str) -> Vocabulary:
+    """Read a vocabulary such as ``en/1``.
+
+    Raises:
+        BadModule: If it is missing or was changed.
+    """
+    try:
+        return Vocabulary.from_json((store / name / "vocabulary.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadModule(f"vocabulary {name} cannot be used: {error}") from error
+
+
+def build(card: ModuleCard) -> SpeechEncoder | TextEncoder | Decoder:
+    """The network that a card describes, with random weights.
+
+    Raises:
+        BadModule: If the card's architecture has unknown or missing values.
+    """
+    sizes: Mapping[str, object] = card.architecture
+    classes = card.contract.num_classes
+    try:
+        match card.kind:
+            case ModuleKind.SPEECH_ENCODER:
+                return SpeechEncoder(SpeechEncoderShape(num_classes=classes, **sizes))  # type: ignore[arg-type]
+            case ModuleKind.TEXT_ENCODER:
+                return TextEncoder(TextEncoderShape(num_classes=classes, **sizes))  # type: ignore[arg-type]
+            case ModuleKind.DECODER:
+                return Decoder(DecoderShape(num_classes=classes, **sizes))  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise BadModule(f"{card.name}/{card.version}: architecture: {error}") from error
+
+
+def load_module(store: Path, ref: ModuleRef) -> LoadedModule:
+    """Read, check and build one module version.
+
+    Raises:
+        UnknownModule: If there is none.
+        BadModule: If card, files and network do not fit together.
+        VocabularyMismatch: If its contract names another vocabulary than the store holds.
+    """
+    card = read_card(store, ref)
+    folder = store / ref.name / ref.version
+    vocabulary = read_vocabulary(store, card.vocabulary)
+    if card.contract.fingerprint != vocabulary.fingerprint:
+        raise VocabularyMismatch(
+            f"{ref} was trained on vocabulary {card.contract.fingerprint}, but {card.vocabulary}"
+            f" in this store is {vocabulary.fingerprint}"
+        )
+    contents = {
+        name: weight_files.read_checked(folder, name, expected)
+        for name, expected in card.weights.items()
+    }
+    if WEIGHTS not in contents:
+        raise BadModule(f"{ref}: its card lists no {WEIGHTS}")
+    network = build(card)
+    _fill(network, weight_files.load(contents[WEIGHTS], what=str(ref)), ref)
+    source = None
+    if card.kind is ModuleKind.TEXT_ENCODER:
+        if SOURCE_PIECES not in contents:
+            raise BadModule(f"{ref}: its card lists no {SOURCE_PIECES}")
+        source = sentencepiece.SentencePieceProcessor(model_proto=contents[SOURCE_PIECES])
+    return LoadedModule(card, vocabulary, network.eval(), source)
+
+
+def _fill(network: nn.Module, values: dict[str, Tensor], ref: ModuleRef) -> None:
+    try:
+        network.load_state_dict(values)
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        raise BadModule(f"{ref}: weights do not fit the card's architecture: {lines[-1].strip()}") from error
+    if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
+        raise BadModule(f"{ref}: weights are not finite")
+    for parameter in network.parameters():
+        parameter.requires_grad_(requires_grad=False)

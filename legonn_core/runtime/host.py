@@ -1,0 +1,221 @@
+"""All engines of one process, and the requests that wait for them.
+
+``accept`` files a request, ``turn`` does one round of work and gives the answers that are ready.
+No socket and no thread: the process loop and the tests drive it alike.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+
+from legonn_core.errors import (
+    BrokenInvariant,
+    InternalFault,
+    LegonnError,
+    StateLost,
+    UnknownModule,
+)
+from legonn_core.interface.contract import check
+from legonn_core.interface.card import ModuleKind
+from legonn_core.interface.reference import ModuleDescription, ModuleRef
+from legonn_core.modules import golden
+from legonn_core.modules.registry import describe, find_modules, load_module
+from legonn_core.runtime.decoder_engine import DecoderEngine
+from legonn_core.runtime.encoder_engine import EncoderEngine
+from legonn_core.runtime.messages import (
+    BackendHealth,
+    DecodeJob,
+    EncodeStep,
+    EncodeText,
+    SlotRef,
+)
+from legonn_core.runtime.text_engine import TextEngine
+
+log = logging.getLogger("legonn.engine")
+
+Answer = tuple[int, object]
+TEXT_BATCH = 16
+
+
+class EngineHost:
+    """Loads modules and runs their engines.
+
+    Args:
+        store: Module store.
+        slots: Streams of each speech encoder.
+    """
+
+    def __init__(self, store: Path, *, slots: int) -> None:
+        self._store, self._slots = store, slots
+        self._engines: dict[ModuleRef, EncoderEngine | TextEngine | DecoderEngine[int]] = {}
+        self._steps: list[tuple[int, EncodeStep]] = []
+        self._texts: list[tuple[int, EncodeText]] = []
+        self._answers: list[Answer] = []
+
+    @property
+    def has_work(self) -> bool:
+        """Whether ``turn`` would do anything."""
+        return bool(self._steps or self._texts or self._answers) or any(
+            engine.num_jobs for engine in self._decoders()
+        )
+
+    def newest(self) -> list[ModuleRef]:
+        """The highest version of each module in the store."""
+        return list({ref.name: ref for ref in find_modules(self._store)}.values())
+
+    def describe(self) -> tuple[ModuleDescription, ...]:
+        """What is loaded."""
+        return tuple(describe(engine.module.card) for engine in self._engines.values())
+
+    def load(self, ref: ModuleRef) -> ModuleDescription:
+        """Read a module, check it against its card, its partners and its golden output.
+
+        Raises:
+            LegonnError: With the reason; nothing has changed then.
+        """
+        if ref in self._engines:
+            return describe(self._engines[ref].module.card)
+        module = load_module(self._store, ref)
+        for engine in self._engines.values():
+            cards = (module.card, engine.module.card)
+            encoders = [c for c in cards if c.kind is not ModuleKind.DECODER]
+            decoders = [c for c in cards if c.kind is ModuleKind.DECODER]
+            if encoders and decoders:
+                check(encoders[0].contract, decoders[0].contract)
+        golden.check(module, self._store / ref.name / ref.version)
+        match module.card.kind:
+            case ModuleKind.SPEECH_ENCODER:
+                self._engines[ref] = EncoderEngine(module, capacity=self._slots)
+            case ModuleKind.TEXT_ENCODER:
+                self._engines[ref] = TextEngine(module)
+            case ModuleKind.DECODER:
+                self._engines[ref] = DecoderEngine(module)
+        return describe(module.card)
+
+    def accept(self, request_id: int, payload: object) -> None:
+        """File a request; cheap ones are answered with the next ``turn``."""
+        match payload:
+            case EncodeStep():
+                self._steps.append((request_id, payload))
+            case EncodeText():
+                self._texts.append((request_id, payload))
+            case DecodeJob():
+                self._try(request_id, lambda: self._decoder(payload.module), keep=False)
+                engine = self._engines.get(payload.module)
+                if isinstance(engine, DecoderEngine):
+                    engine.submit(request_id, payload)
+            case ("cancel", int() as cancelled):
+                self._cancel({cancelled})
+            case _:
+                self._try(request_id, lambda: self._command(payload), keep=True)
+
+    def _try(self, request_id: int, action: Callable[[], object], *, keep: bool) -> None:
+        try:
+            result = action()
+        except LegonnError as error:
+            self._answers.append((request_id, error))
+        except Exception as error:
+            log.exception("request failed")
+            fault = InternalFault(f"the engine failed with {type(error).__name__}")
+            self._answers.append((request_id, fault))
+        else:
+            if keep:
+                self._answers.append((request_id, result))
+
+    def _command(self, payload: object) -> object:
+        match payload:
+            case ("describe",):
+                return self.describe()
+            case ("load", ModuleRef() as ref):
+                return self.load(ref)
+            case ("unload", ModuleRef() as ref):
+                self._engine(ref)
+                del self._engines[ref]
+                return None
+            case ("open", ModuleRef() as ref):
+                engine = self._engine(ref)
+                if not isinstance(engine, EncoderEngine):
+                    raise UnknownModule(f"{ref} is not a speech encoder")
+                return engine.open()
+            case ("close_slot", SlotRef() as slot):
+                holder = self._engines.get(slot.module)
+                if isinstance(holder, EncoderEngine):
+                    holder.close(slot)
+                return None
+            case ("health",):
+                return self._health()
+        raise BrokenInvariant(f"the engine does not know {type(payload).__name__}")
+
+    def _health(self) -> BackendHealth:
+        engines = self._engines.values()
+        slots = sum(e.slots.num_open for e in engines if isinstance(e, EncoderEngine))
+        jobs = len(self._steps) + len(self._texts) + sum(d.num_jobs for d in self._decoders())
+        return BackendHealth(is_alive=True, open_slots=slots, waiting_jobs=jobs)
+
+    def _decoders(self) -> list[DecoderEngine[int]]:
+        return [e for e in self._engines.values() if isinstance(e, DecoderEngine)]
+
+    def _engine(self, ref: ModuleRef) -> EncoderEngine | TextEngine | DecoderEngine[int]:
+        engine = self._engines.get(ref)
+        if engine is None:
+            raise UnknownModule(f"{ref} is not loaded")
+        return engine
+
+    def _decoder(self, ref: ModuleRef) -> DecoderEngine[int]:
+        engine = self._engine(ref)
+        if not isinstance(engine, DecoderEngine):
+            raise UnknownModule(f"{ref} is not a decoder")
+        return engine
+
+    def _cancel(self, ids: set[int]) -> None:
+        self._steps = [entry for entry in self._steps if entry[0] not in ids]
+        self._texts = [entry for entry in self._texts if entry[0] not in ids]
+        for decoder in self._decoders():
+            decoder.cancel(ids)
+
+    def turn(self) -> list[Answer]:
+        """One batch of each encoder and one token step of each decoder."""
+        answers, self._answers = self._answers, []
+        answers += self._encode_speech()
+        answers += self._encode_text()
+        for decoder in self._decoders():
+            if decoder.num_jobs:
+                answers += decoder.step()
+        return answers
+
+    def _encode_speech(self) -> list[Answer]:
+        steps, self._steps = self._steps, []
+        answers: list[Answer] = []
+        by_module: dict[ModuleRef, list[tuple[int, EncodeStep]]] = {}
+        taken: set[tuple[ModuleRef, int]] = set()
+        for request_id, step in steps:
+            row = (step.slot.module, step.slot.slot)
+            if row in taken:  # one chunk of a stream a turn, in order
+                self._steps.append((request_id, step))
+                continue
+            taken.add(row)
+            by_module.setdefault(step.slot.module, []).append((request_id, step))
+        for ref, entries in by_module.items():
+            engine = self._engines.get(ref)
+            if not isinstance(engine, EncoderEngine):
+                answers += [(i, StateLost(f"{ref} is not loaded any more")) for i, _ in entries]
+                continue
+            results = engine.step([step for _, step in entries])
+            answers += [(i, result) for (i, _), result in zip(entries, results, strict=True)]
+        return answers
+
+    def _encode_text(self) -> list[Answer]:
+        if not self._texts:
+            return []
+        ref = self._texts[0][1].module
+        entries = [entry for entry in self._texts if entry[1].module == ref][:TEXT_BATCH]
+        chosen = {request_id for request_id, _ in entries}
+        self._texts = [entry for entry in self._texts if entry[0] not in chosen]
+        engine = self._engines.get(ref)
+        if not isinstance(engine, TextEngine):
+            return [(i, UnknownModule(f"{ref} is not a loaded text encoder")) for i, _ in entries]
+        results = engine.encode([request for _, request in entries])
+        return [(i, result) for (i, _), result in zip(entries, results, strict=True)]

@@ -1,0 +1,76 @@
+"""The part of a partial that later partials keep.
+
+Local agreement: what two hypotheses in a row, made with more and more rows, both say is believed,
+as whole words only and not too near the newest row, where one more row may still change a word.
+What is believed never shrinks; the search gets it as forced tokens, so the final begins with it.
+Source: Liu, Spanakis & Niehues 2020 (local agreement, LA-2), with a hold of rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate
+
+from legonn_core.search.hypothesis import DecodedText, Word
+
+
+@dataclass(frozen=True, slots=True)
+class StablePrefix:
+    """What is believed of one segment so far; a value, replaced by ``agree``.
+
+    Attributes:
+        hold_rows: A word must end at least this many rows before the newest to be believed.
+        tokens: Believed tokens.
+        words: The words they make.
+        previous: The hypothesis that the next one is compared with.
+    """
+
+    hold_rows: int = 6
+    tokens: tuple[int, ...] = ()
+    words: tuple[Word, ...] = ()
+    previous: DecodedText | None = None
+
+    def __post_init__(self) -> None:
+        if self.hold_rows < 0:
+            raise ValueError(f"hold_rows is {self.hold_rows}, below 0")
+
+    @property
+    def text(self) -> str:
+        """Believed text; grows at its end only."""
+        return " ".join(word.text for word in self.words).strip()  # a bare word mark has no text
+
+    @property
+    def last_position(self) -> int:
+        """Row of the last believed token; -1 if there is none."""
+        return self.words[-1].last_position if self.words else -1
+
+    def agree(self, hypothesis: DecodedText, *, num_rows: int) -> StablePrefix:
+        """Believe what this hypothesis and the one before agree on.
+
+        A hypothesis that does not begin with the believed tokens (a replay on another version may
+        give one) changes nothing but what the next is compared with.
+
+        Args:
+            hypothesis: Best reading of all rows so far.
+            num_rows: How many rows those are.
+        """
+        count = self._agreed_words(hypothesis, num_rows - 1 - self.hold_rows)
+        words = hypothesis.words[:count]
+        tokens = hypothesis.tokens[: sum(word.num_tokens for word in words)]
+        if len(tokens) <= len(self.tokens) or tokens[: len(self.tokens)] != self.tokens:
+            words, tokens = self.words, self.tokens
+        return StablePrefix(self.hold_rows, tokens, words, hypothesis)
+
+    def _agreed_words(self, hypothesis: DecodedText, newest_row: int) -> int:
+        """How many leading words both hypotheses have and neither may still change."""
+        if self.previous is None:
+            return 0
+        before = {0, *accumulate(word.num_tokens for word in self.previous.words)}
+        end = count = 0
+        for word in hypothesis.words:
+            start, end = end, end + word.num_tokens
+            same = hypothesis.tokens[start:end] == self.previous.tokens[start:end]
+            if not same or end not in before or word.last_position > newest_row:
+                break
+            count += 1
+        return count

@@ -1,0 +1,150 @@
+"""``legonn train RECIPE``: run a recipe, resume it, and write what it trained into a module store."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import sentencepiece
+import soundfile
+from numpy.typing import NDArray
+
+from legonn_core.decoders.decoder import DecoderShape
+from legonn_core.encoders.speech import SpeechEncoderShape
+from legonn_core.encoders.text import TextEncoderShape
+from legonn_core.errors import BadConfig, LegonnError
+from legonn_core.interface.card import Calibration, DataSource, DecodingDefaults, ModuleKind
+from legonn_core.interface.reference import ModuleRef
+from legonn_core.train.package import Packaging, averaged_part, golden_source, write_module
+from legonn_core.train.speech_trainer import SpeechRecipe, SpeechTrainer
+from legonn_core.train.text_data import EnglishPieces
+from legonn_core.train.text_trainer import TextRecipe, TextTrainer
+
+HELP = "train modules from a recipe (needs legonn[train])"
+EXAMPLES = """examples:
+  legonn train recipes/text-de.toml                train; run again to resume
+  legonn train recipes/text-de.toml --minutes 1    a short trial
+  legonn train recipes/text-de.toml --package 2    write version 2 into modules/
+"""
+
+KINDS = {"text": (TextRecipe, TextTrainer), "speech": (SpeechRecipe, SpeechTrainer)}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("recipe", type=Path, help="a TOML file; recipes/ has those of the modules")
+    parser.add_argument("--minutes", type=float, help="train this long in all, not the recipe's")
+    parser.add_argument(
+        "--package", metavar="VERSION", help="do not train; write the checkpoint as this version"
+    )
+    parser.add_argument("--store", type=Path, default=Path("modules"), help="module store")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; the exit status."""
+    try:
+        content = tomllib.loads(arguments.recipe.read_text("utf-8"))
+        recipe, trainer, described = read_recipe(content, minutes=arguments.minutes)
+        if arguments.package:
+            for entry in described:
+                packaging = _packaging(entry, recipe, arguments)
+                checkpoint = Path(recipe.out) / "checkpoint.pt"
+                parameters = averaged_part(checkpoint, str(entry.get("part", "encoder")))
+                card = write_module(arguments.store, packaging, parameters)
+                size = sum(d.num_bytes for d in card.weights.values()) / 2**20
+                print(f"{packaging.ref}: {card.num_parameters:,} parameters, {size:.1f} MiB")
+            return 0
+        trainer(recipe, root=Path.cwd()).run()
+        return 0
+    except (LegonnError, OSError, tomllib.TOMLDecodeError) as error:
+        print(f"legonn train: {arguments.recipe}: {error}", file=sys.stderr)
+        return 1
+
+
+def read_recipe(
+    content: Mapping[str, object], *, minutes: float | None
+) -> tuple[TextRecipe | SpeechRecipe, type, list[dict[str, object]]]:
+    """Split a recipe's TOML into settings, trainer and the modules it makes.
+
+    Raises:
+        BadConfig: Naming the key that is unknown or missing.
+    """
+    values = dict(content)
+    kind, described = values.pop("kind", None), values.pop("modules", [])
+    if kind not in KINDS:
+        raise BadConfig(f"kind is {kind!r}; it must be one of {', '.join(KINDS)}")
+    settings, trainer = KINDS[str(kind)]
+    fields = {f.name for f in dataclasses.fields(settings)}
+    if unknown := sorted(set(values) - fields):
+        raise BadConfig(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(fields))}")
+    if minutes is not None:
+        values["minutes"] = minutes
+    try:
+        recipe = settings(**values)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise BadConfig(str(error)) from error
+    assert isinstance(described, list)
+    return recipe, trainer, described
+
+
+def _packaging(
+    entry: Mapping[str, object],
+    recipe: TextRecipe | SpeechRecipe,
+    arguments: argparse.Namespace,
+) -> Packaging:
+    kind = ModuleKind(entry["kind"])
+    source = Path(recipe.source_model) if isinstance(recipe, TextRecipe) else None
+    sizes = _architecture(kind, recipe, source)
+    data = entry.get("data", [])
+    assert isinstance(data, list)
+    return Packaging(
+        ref=ModuleRef(str(entry["name"]), arguments.package),
+        kind=kind,
+        source_language=str(entry.get("source_language", "en")),
+        vocabulary=recipe.vocabulary.removeprefix("modules/"),
+        recipe=arguments.recipe,
+        data=tuple(DataSource(*row) for row in data),
+        notes=str(entry.get("notes", "")),
+        architecture=sizes,
+        golden_input=_golden_input(kind, str(entry["golden"]), recipe, source),
+        source_model=source if kind is ModuleKind.TEXT_ENCODER else None,
+        calibration=Calibration(**entry.get("calibration", {})),  # type: ignore[arg-type]
+        decoding=DecodingDefaults(**entry.get("decoding", {})),  # type: ignore[arg-type]
+        scores=dict(entry.get("scores", {})),  # type: ignore[call-overload]
+    )
+
+
+def _architecture(
+    kind: ModuleKind, recipe: TextRecipe | SpeechRecipe, source: Path | None
+) -> dict[str, int | float | str | bool]:
+    """Every size of the network, defaults included: a card must not lean on today's defaults."""
+    shape: SpeechEncoderShape | DecoderShape | TextEncoderShape
+    if isinstance(recipe, SpeechRecipe):
+        shape = SpeechEncoderShape(num_classes=0, **recipe.encoder)
+    elif kind is ModuleKind.DECODER:
+        shape = DecoderShape(num_classes=0, **recipe.decoder)
+    else:
+        processor = sentencepiece.SentencePieceProcessor(model_file=str(source))
+        shape = TextEncoderShape(processor.get_piece_size(), 0, **recipe.encoder)
+    sizes = dataclasses.asdict(shape)
+    return {name: value for name, value in sizes.items() if name not in ("num_classes", "dropout")}
+
+
+def _golden_input(
+    kind: ModuleKind, golden: str, recipe: TextRecipe | SpeechRecipe, source: Path | None
+) -> NDArray[np.generic]:
+    """A recording for speech (its first four chunks), a sentence for the others."""
+    if kind is ModuleKind.SPEECH_ENCODER:
+        samples, _ = soundfile.read(golden, dtype="int16")
+        return np.asarray(samples[: 4 * 10240])
+    if kind is ModuleKind.TEXT_ENCODER:
+        assert source is not None
+        return golden_source(source, golden)
+    tokens = EnglishPieces(Path(recipe.vocabulary)).encode(golden)
+    assert tokens is not None
+    return np.asarray(tokens, dtype=np.int32)

@@ -1,0 +1,183 @@
+"""Marginals made from plain text, so that the decoder meets far more English than any pair holds.
+
+A token sequence is corrupted, stretched over a CTC path, and every row is blurred over classes that
+are easily confused. One draw of sharpness, blank bias and noise a sequence covers the range of
+encoders that may one day be plugged in; no encoder is needed to make them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from legonn_core.interface.vocabulary import WORD_START, Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedBatch:
+    """Sparse rows with their targets.
+
+    Attributes:
+        ids: (B, U, k) int64; a class may be listed twice, its mass is then the sum.
+        probs: (B, U, k) float32.
+        tail: (B, U) float32.
+        lengths: (B,) int64 rows.
+        targets: The clean token sequences.
+    """
+
+    ids: NDArray[np.int64]
+    probs: NDArray[np.float32]
+    tail: NDArray[np.float32]
+    lengths: NDArray[np.int64]
+    targets: list[tuple[int, ...]]
+
+
+def confusion_table(vocabulary: Vocabulary, *, neighbours: int = 12) -> NDArray[np.int64]:
+    """For every class the classes spelt most alike.
+
+    Returns:
+        (V, neighbours) int64, nearest first; the blank's row is arbitrary.
+    """
+    from rapidfuzz import process
+    from rapidfuzz.distance import JaroWinkler, Levenshtein
+
+    names = [token.replace(WORD_START, "_").lower() for token in vocabulary.tokens]
+    edit = process.cdist(names, names, scorer=Levenshtein.normalized_similarity, workers=1)
+    start = process.cdist(names, names, scorer=JaroWinkler.normalized_similarity, workers=1)
+    alike = edit + 0.5 * start
+    np.fill_diagonal(alike, -1.0)
+    alike[:, vocabulary.blank] = -1.0
+    return np.argsort(-alike, axis=1, kind="stable")[:, :neighbours].astype(np.int64)
+
+
+class Simulator:
+    """Draws marginals for token sequences.
+
+    Args:
+        confusions: From ``confusion_table`` or measured on real marginals.
+        unigram: (V,) piece counts, for random insertions.
+        seed: Of the generator.
+    """
+
+    def __init__(
+        self, confusions: NDArray[np.int64], unigram: NDArray[np.float64], *, seed: int
+    ) -> None:
+        self._confusions = confusions
+        self._cumulative = np.cumsum(unigram / unigram.sum())
+        self._rng = np.random.default_rng(seed)
+
+    def _random_tokens(self, shape: tuple[int, ...]) -> NDArray[np.int64]:
+        drawn = np.searchsorted(self._cumulative, self._rng.random(shape))
+        return drawn.clip(1, len(self._cumulative) - 1).astype(np.int64)
+
+    def _corrupt(
+        self, tokens: NDArray[np.int64], rate: float
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Substitute, delete and insert; the second array holds the true class of each place."""
+        rng, count = self._rng, len(tokens)
+        true = tokens.copy()
+        heard = tokens.copy()
+        substitute = rng.random(count) < rate
+        pick = self._confusions[tokens, rng.integers(0, self._confusions.shape[1], count)]
+        elsewhere = rng.random(count) < 0.25
+        pick = np.where(elsewhere, self._random_tokens((count,)), pick)
+        heard = np.where(substitute, pick, heard)
+        keep = rng.random(count) >= rate * 0.3
+        if not keep.any():
+            keep[0] = True
+        heard, true = heard[keep], true[keep]
+        if rng.random() < rate * 2 and len(heard) > 1:
+            where = rng.integers(0, len(heard))
+            extra = self._random_tokens((1,))
+            heard, true = np.insert(heard, where, extra), np.insert(true, where, 0)
+        if rng.random() < rate and len(heard) > 2:
+            where = rng.integers(0, len(heard) - 1)
+            for sequence in (heard, true):
+                sequence[[where, where + 1]] = sequence[[where + 1, where]]
+        return heard, true
+
+    def _path(self, heard: NDArray[np.int64], kappa: float) -> NDArray[np.int64]:
+        """Place index of every row, -1 where it is blank."""
+        rng, count = self._rng, len(heard)
+        need_blank = np.zeros(count + 1, dtype=np.int64)
+        need_blank[1:-1] = heard[1:] == heard[:-1]
+        spare = max(int(np.ceil(kappa * count)) - count - int(need_blank.sum()), 0)
+        num_repeats = rng.binomial(spare, rng.uniform(0.05, 0.3))
+        repeat = 1 + rng.multinomial(num_repeats, np.full(count, 1.0 / count))
+        gap_weights = rng.gamma(0.6, size=count + 1) + 1e-6
+        gap_weights[[0, -1]] *= 3.0
+        gaps = need_blank + rng.multinomial(
+            spare - num_repeats, gap_weights / gap_weights.sum()
+        )
+        if rng.random() < 0.25:  # a pause of up to two seconds at 12.5 rows a second
+            gaps[rng.integers(0, count + 1)] += rng.integers(4, 25)
+        values = np.full(2 * count + 1, -1, dtype=np.int64)
+        values[1::2] = np.arange(count)
+        lengths = np.empty(2 * count + 1, dtype=np.int64)
+        lengths[0::2], lengths[1::2] = gaps, repeat
+        return np.repeat(values, lengths)
+
+    def _rows(
+        self, heard: NDArray[np.int64], true: NDArray[np.int64], places: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+        rng, num_rows = self._rng, len(places)
+        sharp = rng.uniform(2.0, 10.0) * rng.uniform(0.9, 1.1, num_rows)
+        noise, temperature = rng.uniform(0.0, 1.2), np.exp(rng.uniform(-0.7, 0.7))
+        blank_bias = rng.normal(0.0, 1.0)
+        is_blank = places < 0
+        main = np.where(is_blank, 0, heard[places])
+        truth = np.where(is_blank, 0, true[places])
+        before = np.concatenate([main[:1], main[:-1]])
+        after = np.concatenate([main[1:], main[-1:]])
+        confused = self._confusions[main][:, :8]
+        stray = self._random_tokens((num_rows, 2))
+        ids = np.column_stack([main, truth, before, after, np.zeros_like(main), confused, stray])
+        logits = np.full(ids.shape, -30.0)
+        logits[:, 0] = sharp
+        substituted = (truth != main) & (truth > 0)
+        # A misheard token usually leaves its true class close behind in the same row.
+        logits[:, 1] = np.where(substituted, sharp - rng.exponential(1.5, num_rows), -30.0)
+        spill = rng.random((num_rows, 2)) * sharp[:, None] - rng.uniform(0.5, 4.0)
+        logits[:, 2:4] = np.where(ids[:, 2:4] != main[:, None], spill, -30.0)
+        logits[:, 4] = np.where(is_blank, -30.0, rng.uniform(-1.0, 2.0) + blank_bias)
+        logits[:, 0] += np.where(is_blank, blank_bias, 0.0)
+        order = -0.4 * np.arange(8)
+        logits[:, 5:13] = np.where(is_blank[:, None], -30.0, order) + 0.0
+        logits[:, 13:] = -2.0
+        logits += noise * rng.gumbel(size=logits.shape)
+        logits /= temperature
+        logits -= logits.max(axis=1, keepdims=True)
+        weights = np.exp(logits)
+        rest = np.exp(rng.normal(-4.5, 1.5)) * (~is_blank * 0.9 + 0.1)
+        total = weights.sum(axis=1) + rest
+        return ids, (weights / total[:, None]).astype(np.float32), (rest / total).astype(np.float32)
+
+    def __call__(
+        self, sequences: list[tuple[int, ...]], *, max_rows: int, clean: bool = False
+    ) -> SimulatedBatch:
+        """Marginals for a batch of token sequences.
+
+        Args:
+            sequences: Non-empty, without blanks.
+            max_rows: Sequences are squeezed to fit.
+            clean: No corruption (for tests: the best path collapses to the sequence).
+        """
+        made = []
+        for sequence in sequences:
+            tokens = np.asarray(sequence, dtype=np.int64)
+            rate = 0.0 if clean else self._rng.choice([0.0, 0.04, 0.08, 0.15, 0.25])
+            heard, true = self._corrupt(tokens, rate) if rate else (tokens, tokens)
+            kappa = float(np.exp(self._rng.normal(1.05, 0.25)))
+            places = self._path(heard, kappa)[:max_rows]
+            made.append(self._rows(heard, true, places))
+        lengths = np.array([len(rows[0]) for rows in made], dtype=np.int64)
+        width, top = -(-int(lengths.max()) // 16) * 16, made[0][0].shape[1]
+        ids = np.zeros((len(made), width, top), dtype=np.int64)
+        probs = np.zeros((len(made), width, top), dtype=np.float32)
+        tail = np.zeros((len(made), width), dtype=np.float32)
+        for row, (row_ids, row_probs, row_tail) in enumerate(made):
+            ids[row, : len(row_ids)], probs[row, : len(row_ids)] = row_ids, row_probs
+            tail[row, : len(row_ids)] = row_tail
+        return SimulatedBatch(ids, probs, tail, lengths, sequences)

@@ -1,0 +1,148 @@
+"""Parallel and plain text as training examples: read once, sampled by origin, cut into batches."""
+
+from __future__ import annotations
+
+import lzma
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import sentencepiece
+
+from legonn_core.interface.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One source sentence with its English."""
+
+    source: str
+    target: tuple[int, ...]
+
+
+def open_text(path: Path) -> Iterator[str]:
+    """Yield the lines of a plain or xz-compressed UTF-8 file."""
+    opener = lzma.open if path.suffix == ".xz" else open
+    with opener(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            yield line.rstrip("\n")
+
+
+def repeats(tokens: tuple[int, ...]) -> int:
+    """Number of adjacent equal pairs: CTC needs one blank more for each."""
+    return sum(a == b for a, b in zip(tokens, tokens[1:], strict=False))
+
+
+class EnglishPieces:
+    """Cuts English text into interface classes; refuses characters outside the closed alphabet."""
+
+    def __init__(self, folder: Path) -> None:
+        self.vocabulary = Vocabulary.from_json((folder / "vocabulary.json").read_text("utf-8"))
+        self.processor = sentencepiece.SentencePieceProcessor(
+            model_file=str(folder / "pieces.model")
+        )
+
+    def encode(self, text: str) -> tuple[int, ...] | None:
+        """Classes of the normalised text, or None where a character has no piece."""
+        ids = tuple(self.processor.encode(self.vocabulary.normalize(text)))
+        return None if not ids or self.vocabulary.blank in ids else ids
+
+
+@dataclass(frozen=True, slots=True)
+class PairStore:
+    """Pairs with the probability of drawing each.
+
+    Attributes:
+        pairs: All usable pairs.
+        weights: (N,) sampling weights, any positive scale.
+        dropped: Why rows were left out, counted.
+    """
+
+    pairs: tuple[Pair, ...]
+    weights: np.ndarray
+    dropped: Mapping[str, int]
+
+
+def read_pairs(
+    path: Path,
+    pieces: EnglishPieces,
+    *,
+    origin_weights: Mapping[str, float],
+    max_target: int = 80,
+    short_weight: float = 0.3,
+) -> PairStore:
+    """Read ``source<TAB>target<TAB>origin`` rows.
+
+    Args:
+        path: Plain or xz file.
+        pieces: Cuts the targets.
+        origin_weights: Sampling weight by origin; ``default`` serves the rest; 0 leaves one out.
+        max_target: Longest target in pieces.
+        short_weight: Factor on rows of fewer than three English words (menus and labels).
+    """
+    pairs, weights = [], []
+    dropped: dict[str, int] = {"bad row": 0, "left out": 0, "alphabet": 0, "too long": 0}
+    for line in open_text(path):
+        fields = line.split("\t")
+        if len(fields) != 3:
+            dropped["bad row"] += 1
+            continue
+        source, target, origin = fields
+        weight = origin_weights.get(origin, origin_weights.get("default", 1.0))
+        if weight == 0.0:
+            dropped["left out"] += 1
+            continue
+        ids = pieces.encode(target)
+        if ids is None:
+            dropped["alphabet"] += 1
+        elif len(ids) > max_target or len(source) > 8 * max_target:
+            dropped["too long"] += 1
+        else:
+            pairs.append(Pair(source, ids))
+            weights.append(weight * (short_weight if target.count(" ") < 2 else 1.0))
+    return PairStore(tuple(pairs), np.asarray(weights), dropped)
+
+
+def read_plain(
+    path: Path, pieces: EnglishPieces, *, origin_weights: Mapping[str, float], max_target: int
+) -> tuple[list[tuple[int, ...]], np.ndarray]:
+    """Read ``sentence<TAB>origin`` rows of English as class sequences with sampling weights."""
+    kept, weights = [], []
+    for line in open_text(path):
+        text, _, origin = line.partition("\t")
+        weight = origin_weights.get(origin, origin_weights.get("default", 1.0))
+        ids = pieces.encode(text) if weight else None
+        if ids is not None and len(ids) <= max_target:
+            kept.append(ids)
+            weights.append(weight)
+    return kept, np.asarray(weights)
+
+
+def drawn_batches(
+    lengths: np.ndarray, weights: np.ndarray, *, budget: int, seed: int, pool: int = 8192
+) -> Iterator[np.ndarray]:
+    """Draw examples by weight for ever, in batches of like length.
+
+    Args:
+        lengths: (N,) cost of each example, for sorting and for the budget.
+        weights: (N,) sampling weights.
+        budget: Longest length times batch size.
+        seed: Of the generator.
+        pool: How many are drawn and sorted together.
+
+    Yields:
+        Index arrays.
+    """
+    rng = np.random.default_rng(seed)
+    cumulative = np.cumsum(weights / weights.sum())
+    while True:
+        drawn = np.searchsorted(cumulative, rng.random(pool)).clip(max=len(weights) - 1)
+        # Few distinct shapes: a CPU's matrix kernels are built anew for each one.
+        costs = np.ceil(lengths[drawn] / 12.0).astype(np.int64) * 12
+        batches = []
+        for cost in np.unique(costs):
+            alike, size = drawn[costs == cost], max(8, int(budget // cost) // 8 * 8)
+            batches += [alike[i : i + size] for i in range(0, len(alike) // size * size, size)]
+        for index in rng.permutation(len(batches)):
+            yield batches[index]

@@ -1,0 +1,121 @@
+"""legonn: speech and text to text, from a legonn server.
+
+Job: the client in Python, blocking (``Client``) and asyncio (``AsyncClient``), and the ``legonn``
+command. May import: gRPC, protobuf, numpy, soundfile; never torch, the server or ``legonn_core``.
+Start here: ``client.py``. Names are imported when they are first used, so that ``legonn --help``
+waits for nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from legonn import captions
+    from legonn.aio import AsyncClient
+    from legonn.audio import AudioFile, open_audio, paced, paced_async
+    from legonn.client import Client
+    from legonn.errors import (
+        BadAudio,
+        BadConfig,
+        BadText,
+        ContractMismatch,
+        DeadlineMissed,
+        InputError,
+        InternalFault,
+        LegonnError,
+        LimitExceeded,
+        NotFound,
+        NotImplementedYet,
+        Overloaded,
+        ProtocolViolation,
+        Retry,
+        Unavailable,
+        UnknownModule,
+        UnknownRoute,
+    )
+    from legonn.streams import (
+        Event,
+        Final,
+        Hypothesis,
+        ModuleInfo,
+        Notice,
+        Partial,
+        SpeechMark,
+        SpeechOptions,
+        Started,
+        Summary,
+        Transcript,
+        Word,
+    )
+
+_HOMES = {
+    "aio": ("AsyncClient",),
+    "audio": ("AudioFile", "open_audio", "paced", "paced_async"),
+    "client": ("Client",),
+    "errors": (
+        *("BadAudio", "BadConfig", "BadText", "ContractMismatch", "DeadlineMissed", "InputError"),
+        *("InternalFault", "LegonnError", "LimitExceeded", "NotFound", "NotImplementedYet"),
+        *("Overloaded", "ProtocolViolation", "Retry", "Unavailable", "UnknownModule"),
+        "UnknownRoute",
+    ),
+    "streams": (
+        *("Event", "Final", "Hypothesis", "ModuleInfo", "Notice", "Partial", "SpeechMark"),
+        *("SpeechOptions", "Started", "Summary", "Transcript", "Word"),
+    ),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+try:
+    __version__ = version("legonn")
+except PackageNotFoundError:  # a checkout on the path, not installed
+    __version__ = "0.0.0+checkout"
+
+__all__ = [
+    "AsyncClient",
+    "AudioFile",
+    "BadAudio",
+    "BadConfig",
+    "BadText",
+    "Client",
+    "ContractMismatch",
+    "DeadlineMissed",
+    "Event",
+    "Final",
+    "Hypothesis",
+    "InputError",
+    "InternalFault",
+    "LegonnError",
+    "LimitExceeded",
+    "ModuleInfo",
+    "NotFound",
+    "NotImplementedYet",
+    "Notice",
+    "Overloaded",
+    "Partial",
+    "ProtocolViolation",
+    "Retry",
+    "SpeechMark",
+    "SpeechOptions",
+    "Started",
+    "Summary",
+    "Transcript",
+    "Unavailable",
+    "UnknownModule",
+    "UnknownRoute",
+    "Word",
+    "captions",
+    "open_audio",
+    "paced",
+    "paced_async",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "captions":
+        return import_module("legonn.captions")
+    if name not in _HOME:
+        raise AttributeError(f"module 'legonn' has no attribute {name!r}")
+    return getattr(import_module(f"legonn.{_HOME[name]}"), name)

@@ -1,0 +1,76 @@
+"""Where the server is, and how a channel to it is set up; shared by both clients."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+
+from grpc_health.v1 import health_pb2
+
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+ADDRESS_VARIABLE = "LEGONN_ADDRESS"
+
+# Texts of one unary call: a batch answers within its deadline also on a laptop, and the server
+# takes at most 256 texts and 4 MiB.
+BATCH_TEXTS = 64
+BATCH_CHARACTERS = 200_000
+
+HEALTH_METHOD = "/grpc.health.v1.Health/Check"
+
+_LOOPBACK = ("127.", "localhost", "[::1]", "ipv4:127.", "ipv6:[::1]", "unix:")
+
+
+def resolve(address: str | None) -> str:
+    """The given address, else $LEGONN_ADDRESS, else the default."""
+    return address or os.environ.get(ADDRESS_VARIABLE) or DEFAULT_ADDRESS
+
+
+def options(address: str) -> list[tuple[str, int]]:
+    """Channel options: a server on this machine is never asked for through a proxy."""
+    return [("grpc.enable_http_proxy", 0)] if address.startswith(_LOOPBACK) else []
+
+
+def serving_status(answer: health_pb2.HealthCheckResponse) -> str:
+    """SERVING, NOT_SERVING or UNKNOWN."""
+    return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+
+
+class Kept:
+    """``with kept: …`` keeps the error of the block instead of raising it.
+
+    gRPC takes a stream's chunks outside the caller's thread or task, where their error would only
+    be logged; it is kept and raised where the caller is.
+    """
+
+    error: Exception | None = None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if isinstance(error, Exception):  # the end of the stream itself is none, and goes on
+            self.error = error
+        return isinstance(error, Exception)
+
+    def check(self) -> None:
+        """Raise the error that was kept, if any."""
+        if self.error:
+            raise self.error from None
+
+
+def batches(texts: list[str]) -> list[list[str]]:
+    """Cut texts into batches that one unary call takes; a longer text is a batch of its own."""
+    result: list[list[str]] = []
+    room = 0
+    for text in texts:
+        if not result or len(result[-1]) == BATCH_TEXTS or len(text) > room:
+            result.append([])
+            room = BATCH_CHARACTERS
+        result[-1].append(text)
+        room -= len(text)
+    return result

@@ -1,0 +1,1 @@
+"""The wire contract as generated code: see protos/legonn/v1. Never edited."""

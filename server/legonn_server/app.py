@@ -1,0 +1,224 @@
+"""The composition root: builds everything from the settings, starts it, and takes it down again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+from prometheus_client import CollectorRegistry, start_http_server
+
+from legonn_core.errors import BadConfig
+from legonn_server.backends.embedded import EmbeddedBackend, EmbeddedOptions
+from legonn_server.backends.fake import FakeBackend
+from legonn_server.backends.protocol import Backend
+from legonn_server.config.settings import (
+    DEFAULT_METRICS,
+    Settings,
+    engine_environment,
+    modules_folder,
+    split_address,
+)
+from legonn_server.gateway.health import Health
+from legonn_server.gateway.server import build_server
+from legonn_server.gateway.services import Services
+from legonn_server.gateway.stream import Workers
+from legonn_server.pools.decoder_pool import DecoderPool
+from legonn_server.pools.encoder_pool import EncoderPool
+from legonn_server.pools.module_manager import ModuleManager
+from legonn_server.routing.admission import Admission
+from legonn_server.telemetry.logs import log
+from legonn_server.telemetry.metrics import Metrics
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+class Gateway:
+    """One server: ``start`` opens the port and loads the modules, ``stop`` drains.
+
+    Args:
+        settings: The whole tree.
+        backend: What runs the modules.
+        registry: Where metrics go.
+
+    Attributes:
+        services: What the handlers share.
+        address: ``HOST:PORT`` once the port is open, with the real port.
+    """
+
+    def __init__(
+        self, settings: Settings, backend: Backend, registry: CollectorRegistry | None = None
+    ) -> None:
+        self._settings = settings
+        self._backend = backend
+        self.metrics = Metrics(registry or CollectorRegistry())
+        self._health = Health()
+        self.services = Services(
+            modules=ModuleManager(backend, self.metrics),
+            workers=Workers(
+                EncoderPool(backend, self.metrics),
+                DecoderPool(backend, self.metrics, settings.decoder_pool),
+                self.metrics,
+            ),
+            speech_admission=Admission(settings.admission),
+            text_admission=Admission(settings.admission),
+            limits=settings.limits,
+            endpoint_rule=settings.endpoint,
+            decoding=settings.decoding,
+        )
+        self._server: grpc.aio.Server | None = None
+        self.address = ""
+
+    async def start(self) -> None:
+        """Open the port, then load the modules; health says when they serve.
+
+        Raises:
+            BadConfig: If the port cannot be had.
+            LegonnError: If the modules cannot be loaded.
+        """
+        await self._health.set_backend(is_up=False)
+        host, _ = split_address(self._settings.server.listen)
+        is_local = host in _LOOPBACK
+        if not is_local:
+            log(logging.WARNING, "listening beyond loopback without TLS", host=host)
+        self._server = build_server(self.services, self._health, has_reflection=is_local)
+        try:
+            port = self._server.add_insecure_port(self._settings.server.listen)
+        except RuntimeError as error:
+            raise BadConfig(f"cannot listen on {self._settings.server.listen}") from error
+        self.address = f"{host}:{port}"
+        await self._server.start()
+        await self._backend.start()
+        await self.services.modules.start()
+        self.services.speech_admission.open()
+        self.services.text_admission.open()
+        await self.set_backend_state(is_up=True)
+
+    async def set_backend_state(self, *, is_up: bool) -> None:
+        """The engine came up or went down: tell health and metrics."""
+        self.metrics.backend_up.set(is_up)
+        await self._health.set_backend(is_up=is_up)
+
+    async def stop(self, *, grace_seconds: float | None = None) -> None:
+        """Drain: refuse new calls, finish open segments, then take everything down."""
+        grace = self._settings.server.grace_seconds if grace_seconds is None else grace_seconds
+        await self._health.drain()
+        self.services.drain()
+        if self._server is not None:
+            await self._server.stop(grace)
+        await self._backend.stop()
+
+
+def build_backend(settings: Settings, on_state: Callable[[bool], None]) -> Backend:
+    """The backend that the settings name."""
+    if settings.server.backend == "fake":
+        return FakeBackend()
+    folder = modules_folder(settings)
+    return EmbeddedBackend(
+        EmbeddedOptions(
+            command=_engine_command(settings, folder), environment=engine_environment(settings)
+        ),
+        on_progress=lambda text: log(logging.INFO, text),
+        on_state=on_state,
+    )
+
+
+def _engine_command(settings: Settings, folder: Path) -> tuple[str, ...]:
+    """The engine's entry point, named as a string: this process never imports it."""
+    threads = settings.server.threads
+    more = ("--threads", str(threads)) if threads else ()
+    return (sys.executable, "-m", "legonn_core.runtime.process", "--modules", str(folder), *more)
+
+
+@contextlib.contextmanager
+def metrics_page(settings: Settings, registry: CollectorRegistry) -> Iterator[str]:
+    """Serve /metrics; gives the address, empty if there is none.
+
+    Raises:
+        BadConfig: If the port was asked for and cannot be had.
+    """
+    address = settings.server.metrics
+    if not address:
+        yield ""
+        return
+    host, port = split_address(address)
+    try:
+        server, thread = start_http_server(port, addr=host, registry=registry)
+    except OSError as error:
+        if address != DEFAULT_METRICS:
+            raise BadConfig(f"cannot serve metrics on {address}: {error.strerror}") from error
+        log(logging.WARNING, "no metrics page: the port is taken", address=address)
+        yield ""
+        return
+    try:
+        yield f"{host}:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal cuts the drain short.
+
+    Args:
+        settings: The whole tree.
+        announce: Told one line when the modules serve.
+
+    Raises:
+        LegonnError: If the server cannot start.
+    """
+    signals: asyncio.Queue[int] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    states: asyncio.Queue[bool] = asyncio.Queue()
+    gateway = Gateway(settings, build_backend(settings, states.put_nowait))
+    with metrics_page(settings, gateway.metrics.registry) as metrics_address:
+        starting = asyncio.create_task(gateway.start())
+        stopping = asyncio.create_task(signals.get())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            if starting.done():
+                starting.result()
+                announce(_ready_line(gateway, metrics_address))
+                await _follow(gateway, states, stopping)
+            starting.cancel()
+            log(logging.INFO, "draining", grace_seconds=settings.server.grace_seconds)
+        finally:
+            stopping.cancel()
+            await _stop(gateway, signals)
+
+
+async def _follow(
+    gateway: Gateway, states: asyncio.Queue[bool], stopping: asyncio.Task[int]
+) -> None:
+    """Pass on how the backend is, until a signal comes."""
+    while not stopping.done():
+        state = asyncio.create_task(states.get())
+        await asyncio.wait({state, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if state.done():
+            await gateway.set_backend_state(is_up=state.result())
+        state.cancel()
+
+
+async def _stop(gateway: Gateway, signals: asyncio.Queue[int]) -> None:
+    """Drain; a second signal ends the calls that are still open."""
+    draining = asyncio.create_task(gateway.stop())
+    again = asyncio.create_task(signals.get())
+    await asyncio.wait({draining, again}, return_when=asyncio.FIRST_COMPLETED)
+    if not draining.done():
+        await gateway.stop(grace_seconds=0)
+    again.cancel()
+    await draining
+
+
+def _ready_line(gateway: Gateway, metrics_address: str) -> str:
+    modules = ", ".join(str(module.ref) for module in gateway.services.modules.modules)
+    page = f"; metrics at http://{metrics_address}/metrics" if metrics_address else ""
+    return f"legonn is ready at {gateway.address} with {modules or 'no modules'}{page}"

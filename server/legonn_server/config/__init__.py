@@ -1,0 +1,1 @@
+"""Settings: one tree, read once. Only ``app.py`` sees all of it."""

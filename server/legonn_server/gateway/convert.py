@@ -1,0 +1,227 @@
+"""Between messages of the wire and what the rooms below speak; the last place that knows protobuf.
+
+Configs are checked here, field by field; what is settled in the protos but not served yet is
+refused by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from google.protobuf.duration_pb2 import Duration
+
+from legonn.v1 import audio_pb2, hypothesis_pb2, module_card_pb2, speech_service_pb2
+from legonn_core.errors import BadConfig, NotImplementedYet
+from legonn_core.runtime.messages import DecodedText
+from legonn_server.gateway.audio import Container, Encoding
+from legonn_server.routing.routes import Modality, RouteKey, primary_language, route_key
+from legonn_server.session.commands import EmitFinal
+from legonn_server.session.endpoint import EndpointRule, EndReason
+
+RecognitionConfig = speech_service_pb2.RecognitionConfig
+_A = audio_pb2
+
+_HEADERLESS = {
+    _A.AUDIO_ENCODING_LINEAR16: Encoding.LINEAR16,
+    _A.AUDIO_ENCODING_FLOAT32: Encoding.FLOAT32,
+    _A.AUDIO_ENCODING_MULAW: Encoding.MULAW,
+    _A.AUDIO_ENCODING_ALAW: Encoding.ALAW,
+}
+_CONTAINERS = {
+    _A.AUDIO_ENCODING_WAV: Container.WAV,
+    _A.AUDIO_ENCODING_FLAC: Container.FLAC,
+    _A.AUDIO_ENCODING_OGG_OPUS: Container.OGG,
+}
+_REASONS = {
+    EndReason.ENDPOINT: hypothesis_pb2.FINAL_REASON_ENDPOINT,
+    EndReason.FLUSH: hypothesis_pb2.FINAL_REASON_FLUSH,
+    EndReason.MAX_SEGMENT: hypothesis_pb2.FINAL_REASON_MAX_SEGMENT,
+    EndReason.HALF_CLOSE: hypothesis_pb2.FINAL_REASON_HALF_CLOSE,
+}
+MAX_ALTERNATIVES = 10
+_MAX_LABELS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechCall:
+    """A checked ``RecognitionConfig``.
+
+    Attributes:
+        encoding: How bytes become samples.
+        sample_rate: Of the input in Hz; 0 if the container says it.
+        key: What to route by.
+        resolved: The config with its defaults filled in, for ``started``.
+    """
+
+    encoding: Encoding | Container
+    sample_rate: int
+    key: RouteKey
+    rule: EndpointRule
+    interim_results: bool
+    num_best: int
+    wants_offsets: bool
+    wants_confidence: bool
+    resolved: RecognitionConfig
+
+
+def speech_call(config: RecognitionConfig, defaults: EndpointRule) -> SpeechCall:
+    """Check a config.
+
+    Raises:
+        BadConfig: If a field holds nonsense; the message names it.
+        NotImplementedYet: If it asks for what this version does not serve.
+    """
+    encoding = _encoding(config)
+    _refuse_unserved(config)
+    if config.channel_count not in (0, 1):
+        raise BadConfig(f"channel_count is {config.channel_count}; this version takes 1")
+    rule = _rule(config, defaults)
+    num_best = alternatives(config.max_alternatives)
+    source = config.language_code or "en"
+    target, task = _target(config, source)
+    resolved = RecognitionConfig()
+    resolved.CopyFrom(config)
+    resolved.channel_count = 1
+    resolved.language_code = source
+    resolved.target_language_code = target
+    resolved.task = task
+    resolved.max_alternatives = num_best
+    resolved.endpointing.start_speech.FromMilliseconds(0)
+    resolved.endpointing.end_silence.FromMilliseconds(rule.end_silence_ms)
+    resolved.endpointing.max_segment.FromMilliseconds(rule.max_segment_ms)
+    return SpeechCall(
+        encoding=encoding,
+        sample_rate=config.sample_rate_hertz if isinstance(encoding, Encoding) else 0,
+        key=route_key(Modality.SPEECH, source, target, model=config.model),
+        rule=rule,
+        interim_results=config.interim_results,
+        num_best=num_best,
+        wants_offsets=config.enable_word_offsets,
+        wants_confidence=config.enable_word_confidence,
+        resolved=resolved,
+    )
+
+
+def _encoding(config: RecognitionConfig) -> Encoding | Container:
+    number = config.encoding
+    if number in _CONTAINERS:
+        return _CONTAINERS[number]
+    if number == _A.AUDIO_ENCODING_UNSPECIFIED:
+        raise BadConfig("encoding is not set")
+    if number not in _HEADERLESS:
+        raise NotImplementedYet(f"encoding {number} is not known to this server")
+    if not 8_000 <= config.sample_rate_hertz <= 48_000:
+        raise BadConfig(
+            f"sample_rate_hertz is {config.sample_rate_hertz}; it lies in [8000, 48000] Hz"
+        )
+    return _HEADERLESS[number]
+
+
+def _refuse_unserved(config: RecognitionConfig) -> None:
+    for field in ("phrases", "glossary"):
+        if getattr(config, field):
+            raise NotImplementedYet(f"{field} are not served by this version")
+    for field in ("caption", "resume"):
+        if config.HasField(field):
+            raise NotImplementedYet(f"{field} is not served by this version")
+    if len(config.labels) > _MAX_LABELS:
+        raise BadConfig(f"labels has {len(config.labels)} entries; at most {_MAX_LABELS}")
+
+
+def alternatives(asked: int) -> int:
+    """``max_alternatives`` with its default and range."""
+    if not 0 <= asked <= MAX_ALTERNATIVES:
+        raise BadConfig(f"max_alternatives is {asked}; it lies in [1, {MAX_ALTERNATIVES}]")
+    return asked or 1
+
+
+def _target(config: RecognitionConfig, source: str) -> tuple[str, module_card_pb2.Task]:
+    """The target language and the task, each of which may follow from the other."""
+    transcribe, translate = module_card_pb2.TASK_TRANSCRIBE, module_card_pb2.TASK_TRANSLATE
+    task = config.task
+    if task not in (module_card_pb2.TASK_UNSPECIFIED, transcribe, translate):
+        raise BadConfig(f"task {task} is not known")
+    target = config.target_language_code or ("en" if task == translate else source)
+    is_same = primary_language(target) == primary_language(source)
+    if task == transcribe and not is_same:
+        raise BadConfig("task is TASK_TRANSCRIBE, but target_language_code is another language")
+    if task == translate and is_same:
+        raise BadConfig("task is TASK_TRANSLATE, but target_language_code is the same language")
+    return target, transcribe if is_same else translate
+
+
+def _rule(config: RecognitionConfig, defaults: EndpointRule) -> EndpointRule:
+    asked = config.endpointing
+    if asked.start_speech.ToMilliseconds() != 0:
+        raise NotImplementedYet("endpointing.start_speech other than 0 s is not served yet")
+    silence = _in_range(asked, "end_silence", defaults.end_silence_ms, 200, 5_000)
+    longest = _in_range(asked, "max_segment", defaults.max_segment_ms, 2_000, 60_000)
+    return replace(
+        defaults,
+        end_silence_ms=silence,
+        max_segment_ms=longest,
+        cut_window_ms=min(defaults.cut_window_ms, longest // 2),
+    )
+
+
+def _in_range(
+    asked: speech_service_pb2.Endpointing, field: str, default: int, low: int, high: int
+) -> int:
+    if not asked.HasField(field):
+        return default
+    value: Duration = getattr(asked, field)
+    milliseconds = value.ToMilliseconds()
+    if not low <= milliseconds <= high:
+        raise BadConfig(f"endpointing.{field} lies in [{low / 1000:g} s, {high / 1000:g} s]")
+    return milliseconds
+
+
+def duration(samples: int, rate: int) -> Duration:
+    """A number of samples as time."""
+    found = Duration()
+    found.FromNanoseconds(samples * 1_000_000_000 // rate)
+    return found
+
+
+def recognition_final(
+    final: EmitFinal, call: SpeechCall, *, model_rate: int, start: int, end: int
+) -> speech_service_pb2.RecognitionFinal:
+    """A final as a message; ``start`` and ``end`` are its input samples."""
+    return speech_service_pb2.RecognitionFinal(
+        segment_index=final.segment_index,
+        start_offset=duration(final.start_sample, model_rate),
+        end_offset=duration(final.end_sample, model_rate),
+        start_sample=start,
+        end_sample=end,
+        alternatives=[
+            hypothesis(
+                one,
+                wants_offsets=call.wants_offsets,
+                wants_confidence=call.wants_confidence,
+                start_ns=final.start_sample * 1_000_000_000 // model_rate,
+            )
+            for one in final.hypotheses[: call.num_best]
+        ],
+        language_code=call.resolved.target_language_code,
+        encoder=str(final.encoder.ref),
+        decoder=str(final.decoder.ref),
+        replays=final.replays,
+        reason=_REASONS[final.reason],
+    )
+
+
+def hypothesis(
+    found: DecodedText, *, wants_offsets: bool, wants_confidence: bool, start_ns: int = 0
+) -> hypothesis_pb2.Hypothesis:
+    """One reading as a message; ``start_ns`` is where its segment begins in the session."""
+    message = hypothesis_pb2.Hypothesis(text=found.text, confidence=found.confidence)
+    if not (wants_offsets or wants_confidence):
+        return message
+    for word in found.words:
+        one = message.words.add(text=word.text)
+        if wants_offsets:
+            one.start_offset.FromNanoseconds(start_ns + word.start_ms * 1_000_000)
+            one.end_offset.FromNanoseconds(start_ns + word.end_ms * 1_000_000)
+        if wants_confidence:
+            one.confidence = word.confidence
+    return message

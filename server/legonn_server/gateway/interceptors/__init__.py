@@ -1,0 +1,1 @@
+"""What every call passes through: request id, counting, and errors as statuses."""

@@ -1,0 +1,119 @@
+"""The one place that knows gRPC status codes: every error of the tree becomes a status here."""
+
+from __future__ import annotations
+
+import uuid
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+
+from legonn_core import errors
+from legonn_server.gateway.interceptors.wrapping import CallInterceptor, Invoke
+from legonn_server.telemetry.logs import LOGGER
+from legonn_server.telemetry.metrics import Metrics
+
+DOMAIN = "legonn"
+
+STATUS_CODES: dict[type[errors.LegonnError], grpc.StatusCode] = {
+    errors.InputError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.ProtocolViolation: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.ContractMismatch: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.DeadlineMissed: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.NotImplementedYet: grpc.StatusCode.UNIMPLEMENTED,
+    errors.InternalFault: grpc.StatusCode.INTERNAL,
+}
+"""By the branch of the tree that a class belongs to."""
+
+_RETRY_DELAY_MS = {errors.Retry.LATER: 1_000, errors.Retry.SAME: 100}
+
+
+def status_code(error: errors.LegonnError) -> grpc.StatusCode:
+    """The gRPC status of an error."""
+    for cls in type(error).__mro__:
+        if cls in STATUS_CODES:
+            return STATUS_CODES[cls]
+    return grpc.StatusCode.INTERNAL
+
+
+def status_number(error: errors.LegonnError) -> int:
+    """The status as ``google.rpc.Code``."""
+    number: int = status_code(error).value[0]
+    return number
+
+
+def rich_status(error: errors.LegonnError) -> Status:
+    """The error as ``google.rpc.Status``: ``ErrorInfo``, and ``RetryInfo`` where a retry helps."""
+    details = [
+        _packed(
+            error_details_pb2.ErrorInfo(
+                reason=error.reason, domain=DOMAIN, metadata={"retry": error.retry.value}
+            )
+        )
+    ]
+    delay_ms = _RETRY_DELAY_MS.get(error.retry)
+    if delay_ms is not None:
+        delay = Duration()
+        delay.FromMilliseconds(delay_ms)
+        details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
+    return Status(code=status_number(error), message=error.message, details=details)
+
+
+def _packed(
+    message: error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo,
+) -> AnyMessage:
+    packed = AnyMessage()
+    packed.Pack(message)
+    return packed
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """The first error in a group of errors, or the error itself."""
+    while isinstance(error, BaseExceptionGroup):
+        ours = error.subgroup(errors.LegonnError)
+        error = (ours or error).exceptions[0]
+    return error
+
+
+class ErrorInterceptor(CallInterceptor):
+    """Turns what handlers raise into statuses, counts by reason, logs faults once."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        super().__init__()
+        self._metrics = metrics
+
+    async def around(
+        self, method: str, context: grpc.aio.ServicerContext[object, object], invoke: Invoke
+    ) -> object:
+        """Run the call; end it with a status if it fails."""
+        try:
+            return await invoke()
+        except grpc.aio.AbortError:
+            raise
+        except Exception as raised:  # noqa: BLE001 - the one place where every error ends
+            error = self._as_ours(method, first_cause(raised))
+        self._metrics.errors.labels(error.reason).inc()
+        status = rpc_status.to_status(rich_status(error))
+        context.set_trailing_metadata(
+            (*(context.trailing_metadata() or ()), *status.trailing_metadata)
+        )
+        await context.abort(status.code, status.details)
+        raise AssertionError("abort does not return")
+
+    def _as_ours(self, method: str, cause: BaseException) -> errors.LegonnError:
+        if isinstance(cause, errors.LegonnError) and not isinstance(cause, errors.InternalFault):
+            return cause
+        fault_id = uuid.uuid4().hex[:12]
+        LOGGER.error(
+            "fault",
+            exc_info=cause,
+            extra={"fields": {"method": method, "fault": fault_id}},
+        )
+        reason = type(cause) if isinstance(cause, errors.InternalFault) else errors.InternalFault
+        return reason(f"the server made a mistake; quote {fault_id} when you report it")

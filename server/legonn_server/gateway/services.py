@@ -1,0 +1,66 @@
+"""What all services of the gateway share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from legonn_server.gateway.stream import StreamRunner, Workers
+from legonn_server.pools.module_manager import ModuleManager
+from legonn_server.routing.admission import Admission
+from legonn_server.session.endpoint import EndpointRule
+from legonn_server.session.policy import DecodingPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """What one call may hold.
+
+    Attributes:
+        max_message_bytes: Largest message of a stream.
+        max_chunk_seconds: Longest audio in one message of a stream.
+        max_pending_seconds: Audio that waits before a stream is read no further.
+        max_recognize_seconds: Longest recording of a unary call.
+        max_text_characters: Longest text.
+        max_texts: Texts in one call.
+        max_text_concurrency: Sentences of one call at work at once.
+        unary_seconds: Longest unary call.
+    """
+
+    max_message_bytes: int = 1 << 20
+    max_chunk_seconds: float = 2.0
+    max_pending_seconds: float = 2.0
+    max_recognize_seconds: float = 60.0
+    max_text_characters: int = 20_000
+    max_texts: int = 256
+    max_text_concurrency: int = 8
+    unary_seconds: float = 300.0
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts that ``app.py`` built, as the handlers see them.
+
+    Attributes:
+        runners: Streams that are open, for the drain.
+    """
+
+    modules: ModuleManager
+    workers: Workers
+    speech_admission: Admission
+    text_admission: Admission
+    limits: CallLimits
+    endpoint_rule: EndpointRule
+    decoding: DecodingPolicy
+    runners: set[StreamRunner] = field(default_factory=set)
+
+    def drain(self) -> None:
+        """Let nobody in, and bring open streams to their end."""
+        self.speech_admission.drain()
+        self.text_admission.drain()
+        for runner in tuple(self.runners):
+            runner.drain()

@@ -1,0 +1,172 @@
+"""Runs one session machine: reads events, carries out commands, writes answers.
+
+Three tasks share the machine and nothing else: the reader stops while too much audio waits, the
+worker has one backend call in flight, the writer hands emissions to the caller. Whatever ends the
+stream, its slots are given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from time import perf_counter
+
+from legonn_core.errors import BackendDown, ModuleDraining, StateLost
+from legonn_core.runtime.messages import DecodeKind, SlotRef
+from legonn_server.gateway.outbox import Outbox
+from legonn_server.pools.decoder_pool import DecoderPool
+from legonn_server.pools.encoder_pool import EncoderPool
+from legonn_server.pools.module_manager import Pair
+from legonn_server.session import commands as c
+from legonn_server.session import events as e
+from legonn_server.session.machine import SessionMachine
+from legonn_server.session.table import State
+from legonn_server.telemetry.metrics import Metrics
+
+Emit = Callable[[c.Command], Awaitable[None]]
+_WORK = (c.OpenSlot, c.EncodeChunk, c.DecodeSegment, c.CloseSlot)
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Those who carry out what machines command."""
+
+    encoders: EncoderPool
+    decoders: DecoderPool
+    metrics: Metrics
+
+
+class StreamRunner:
+    """See the module's docstring.
+
+    Args:
+        machine: The session; events of the caller come through ``run``.
+        workers: Who does the work.
+        find_pair: The modules for a new segment, by the routes of that moment.
+        max_pending_s: Audio that may wait before the reader stops.
+    """
+
+    def __init__(
+        self,
+        machine: SessionMachine,
+        workers: Workers,
+        *,
+        find_pair: Callable[[], Pair],
+        max_pending_s: float,
+    ) -> None:
+        self._machine = machine
+        self._workers = workers
+        self._find_pair = find_pair
+        self._max_pending_s = max_pending_s
+        self._work: asyncio.Queue[c.Command] = asyncio.Queue()
+        self._outbox = Outbox()
+        self._credit = asyncio.Event()
+        self._slots: set[SlotRef] = set()
+        self._reading: asyncio.Task[None] | None = None
+        self._is_draining = False
+        self._final_asked = 0.0
+
+    async def run(self, events: AsyncIterator[e.Event], emit: Emit) -> None:
+        """Live until everything is written, the stream fails, or the caller leaves.
+
+        Raises:
+            LegonnError: Why the stream cannot go on, possibly inside an ExceptionGroup.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._reading = group.create_task(self._read(events))
+                working = group.create_task(self._carry_out())
+                await self._write(emit)
+                self._reading.cancel()
+                working.cancel()
+        finally:
+            for slot in tuple(self._slots):
+                await self._close(slot)
+
+    def drain(self) -> None:
+        """Take no more audio: finals for what is here, then ``ModuleDraining``."""
+        self._is_draining = True
+        if self._reading is not None:
+            self._reading.cancel()
+        if self._machine.state is State.STREAMING:
+            self._receive(e.InputEnded())
+
+    async def _read(self, events: AsyncIterator[e.Event]) -> None:
+        async for event in events:
+            self._receive(event)
+            while self._machine.backlog_s > self._max_pending_s:
+                self._credit.clear()
+                await self._credit.wait()
+        self._receive(e.InputEnded())
+
+    def _receive(self, event: e.Event) -> None:
+        for command in self._machine.receive(event):
+            if isinstance(command, _WORK):
+                self._work.put_nowait(command)
+            else:
+                self._outbox.put(command)
+        self._credit.set()
+
+    async def _write(self, emit: Emit) -> None:
+        while True:
+            command = await self._outbox.get()
+            if isinstance(command, c.Fail):
+                raise command.error
+            if isinstance(command, c.CloseStream) and self._is_draining:
+                raise ModuleDraining("the server is about to stop; finals up to here are complete")
+            if isinstance(command, c.EmitFinal):
+                self._count(command)
+            await emit(command)
+            if isinstance(command, c.CloseStream):
+                return
+
+    def _count(self, final: c.EmitFinal) -> None:
+        metrics = self._workers.metrics
+        metrics.finals.labels(final.reason.name.lower()).inc()
+        if self._final_asked:
+            metrics.final_latency.observe(perf_counter() - self._final_asked)
+
+    async def _carry_out(self) -> None:
+        while True:
+            command = await self._work.get()
+            if isinstance(command, c.CloseSlot):
+                await self._close(command.slot)
+            elif isinstance(command, (c.OpenSlot, c.EncodeChunk, c.DecodeSegment)):
+                self._receive(await self._attempt(command))
+
+    async def _attempt(self, command: c.OpenSlot | c.EncodeChunk | c.DecodeSegment) -> e.Event:
+        """One call to the backend; what another attempt may mend becomes an event."""
+        try:
+            match command:
+                case c.OpenSlot():
+                    return await self._open(command)
+                case c.EncodeChunk(ticket, step):
+                    encoded = await self._workers.encoders.step(
+                        step, sample_rate=self._machine.sample_rate
+                    )
+                    return e.MarginalsArrived(ticket, encoded)
+                case c.DecodeSegment(ticket, job):
+                    is_final = job.kind is DecodeKind.FINAL
+                    if is_final:
+                        self._final_asked = perf_counter()
+                    decoded = await self._workers.decoders.submit(job)
+                    arrived = e.FinalArrived if is_final else e.CommitArrived
+                    return arrived(ticket, decoded)
+        except (BackendDown, StateLost) as error:
+            self._workers.metrics.replays.labels(error.reason.lower()).inc()
+            return e.WorkLost(command.ticket, error)
+
+    async def _open(self, command: c.OpenSlot) -> e.Event:
+        if command.encoder is not None and command.decoder is not None:
+            pair = Pair(command.encoder, command.decoder)
+        else:
+            pair = self._find_pair()
+        slot = await self._workers.encoders.open(pair.encoder)
+        self._slots.add(slot)
+        return e.SlotOpened(command.ticket, slot, pair.encoder, pair.decoder)
+
+    async def _close(self, slot: SlotRef) -> None:
+        if slot in self._slots:
+            self._slots.discard(slot)
+            await self._workers.encoders.close(slot)

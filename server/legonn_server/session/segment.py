@@ -1,0 +1,121 @@
+"""The open segment of a stream and the audio that it may have to be replayed from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from legonn_core.runtime.messages import (
+    EncodeResult,
+    ModuleDescription,
+    Prefix,
+    SlotRef,
+)
+from legonn_core.search.stability import StablePrefix
+from legonn_server.session.endpoint import EndReason
+from legonn_server.session.events import Ticket
+
+
+class SegmentBuffer:
+    """Samples since the last segment's end, oldest first; grows as needed, shrinks by ``drop``."""
+
+    def __init__(self) -> None:
+        self._data = np.zeros(16_384, np.float32)
+        self._start = 0
+        self._end = 0
+
+    def __len__(self) -> int:
+        return self._end - self._start
+
+    def append(self, samples: NDArray[np.float32]) -> None:
+        """Add (N,) samples at the end."""
+        if self._end + len(samples) > len(self._data):
+            needed = len(self) + len(samples)
+            data = np.zeros(max(len(self._data), 2 * needed), np.float32)
+            data[: len(self)] = self._data[self._start : self._end]
+            self._data, self._start, self._end = data, 0, len(self)
+        self._data[self._end : self._end + len(samples)] = samples
+        self._end += len(samples)
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Copy samples [start, stop), counted from the oldest one held."""
+        return self._data[self._start + start : self._start + stop].copy()
+
+    def drop(self, count: int) -> None:
+        """Forget the oldest ``count`` samples, and overwrite them."""
+        self._data[self._start : self._start + count] = 0.0
+        self._start += count
+
+
+@dataclass(slots=True)
+class Rows:
+    """What the encoder said of a segment so far; rebuilt from nothing by a replay."""
+
+    blocks: list[bytes] = field(default_factory=list)
+    times_ms: list[int] = field(default_factory=list)
+    blank_probs: list[float] = field(default_factory=list)
+    best: Prefix = field(default_factory=Prefix)
+    trailing_blank_ms: int = 0
+
+    def add(self, result: EncodeResult) -> None:
+        """Join one answer to the rows before it."""
+        if result.num_rows:
+            self.blocks.append(result.marginals)
+        self.times_ms.extend(result.times_ms)
+        self.blank_probs.extend(result.blank_probs)
+        self.best = result.best
+        self.trailing_blank_ms = result.trailing_blank_ms
+
+
+@dataclass(slots=True)
+class Segment:
+    """One stretch of audio on its way to one final.
+
+    Attributes:
+        number: Names the segment in tickets.
+        start_sample: Model-rate position in the session.
+        fed: Samples given to the encoder in this attempt.
+        num_steps: Chunks sent in this attempt.
+        num_judged: Chunks after which the segment was found to go on; a replay does not ask again.
+        num_commits: Chunks after which the decoder was asked; a replay does not ask again.
+        end_sample: Known once the last chunk is sent or the segment is cut.
+        num_rows: Rows that belong to the segment after a cut; None means all.
+    """
+
+    number: int
+    start_sample: int
+    attempt: int = 0
+    encoder: ModuleDescription | None = None
+    decoder: ModuleDescription | None = None
+    slot: SlotRef | None = None
+    fed: int = 0
+    num_steps: int = 0
+    num_judged: int = 0
+    num_commits: int = 0
+    revision: int = 0
+    rows: Rows = field(default_factory=Rows)
+    commit_best: tuple[int, ...] = ()
+    stable: StablePrefix = field(default_factory=StablePrefix)
+    shown: tuple[str, str] = ("", "")
+    end_sample: int | None = None
+    num_rows: int | None = None
+    reason: EndReason = EndReason.ENDPOINT
+
+    @property
+    def ticket(self) -> Ticket:
+        """The name of the attempt under way."""
+        return Ticket(self.number, self.attempt)
+
+    @property
+    def has_text(self) -> bool:
+        """Whether something was decoded or promised."""
+        return bool(self.rows.best.tokens or self.stable.tokens)
+
+    def restart(self) -> None:
+        """Begin the next attempt: the rows are gone, what was promised and pinned stays."""
+        self.slot = None
+        self.fed = 0
+        self.num_steps = 0
+        self.rows = Rows()
