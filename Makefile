@@ -18,7 +18,7 @@ endef
 export WRITE_LOCK
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock check format test protos protos-check golden serve demo
+.PHONY: help setup lock check format test protos protos-check serve demo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,9 +56,6 @@ protos: ## write the stubs of protos/legonn/v1
 
 protos-check: ## fail if the committed stubs are not what the protos give
 	$(PY) protos/generate.py --check
-
-golden: ## rewrite tests/golden and the modules' golden folders; review the diff
-	$(PY) -m pytest -q tests/golden --rewrite-golden
 
 serve: ## start the server on 127.0.0.1:50051 with ./modules
 	$(BIN)/legonn serve

@@ -135,9 +135,7 @@ class Decoder(nn.Module):
     def start(self, requests: int, beams: int) -> DecoderState:
         """Empty state for ``requests`` times ``beams`` rows."""
         heads = self.shape.num_heads
-        empty = self.output_bias.new_zeros(
-            requests * beams, heads, 0, self.shape.width // heads
-        )
+        empty = self.output_bias.new_zeros(requests * beams, heads, 0, self.shape.width // heads)
         return DecoderState(tuple(KeysValues(empty, empty) for _ in self.layers), beams)
 
     def step(
@@ -158,9 +156,7 @@ class Decoder(nn.Module):
         read = torch.arange(state.length + 1, device=tokens.device)
         x = self.embedding(tokens)[:, None] * width**0.5
         caches = []
-        for layer, memory_layer, past in zip(
-            self.layers, memory.layers, state.layers, strict=True
-        ):
+        for layer, memory_layer, past in zip(self.layers, memory.layers, state.layers, strict=True):
             assert isinstance(layer, DecoderLayer)
             normed = layer.self_norm(x)
             keys, values = layer.self_attention.keys_values(normed)

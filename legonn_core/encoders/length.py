@@ -86,7 +86,7 @@ class OutputLengthController(nn.Module):
         Returns:
             (B, K, D).
         """
-        batch, num_states, width = states.shape
+        _, num_states, width = states.shape
         indices = torch.arange(start, start + num_states, device=states.device)
         centres = self.centres(positions)
         distance = indices[None, :] - centres[:, None]

@@ -246,7 +246,9 @@ class SpeechEncoder(nn.Module):
         x = self.length(x, rows, start=0, stop=own * 2)
         mask = self._chunk_mask(len(rows), own, size, left, shift=shape.held_rows)
         for layer in self.row_layers:
-            past = KeysValues(*[x.new_zeros(batch, shape.row_heads, 0, shape.row_width // shape.row_heads)] * 2)
+            past = KeysValues(
+                *[x.new_zeros(batch, shape.row_heads, 0, shape.row_width // shape.row_heads)] * 2
+            )
             convolved = x.new_zeros(batch, shape.row_kernel - 1, shape.row_width)
             x, _, _ = layer(x, mask=mask, positions=rows, past=past, convolved=convolved)
         return self.head(x), (own - shape.held_rows)

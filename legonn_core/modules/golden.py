@@ -1,13 +1,14 @@
 """A small input with its known output: the proof that a module does here what it did at home.
 
-``golden/golden.npz`` holds the input and what the module's machine made of it. The check runs before
-a module may serve, so a file that loads but computes something else is refused.
+``golden/golden.npz`` holds the input and what the module's machine made of it. The check runs
+before a module may serve, so a file that loads but computes something else is refused.
 """
 
 from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -51,11 +52,13 @@ def run(module: LoadedModule, given: NDArray[np.generic]) -> NDArray[np.float32]
     else:
         assert isinstance(network, Decoder)
         ids = torch.from_numpy(given.astype(np.int64))[None, :, None]
-        mixture = network.ingestor.mix_sparse(ids, torch.ones(ids.shape), torch.zeros(ids.shape[:2]))
+        mixture = network.ingestor.mix_sparse(
+            ids, torch.ones(ids.shape), torch.zeros(ids.shape[:2])
+        )
         memory = network.remember(mixture, torch.tensor([ids.shape[1]]))
         start = torch.zeros(1, dtype=torch.long)
         logits, _ = network.step(start, memory, network.start(1, 1))
-    return logits.float().softmax(dim=-1).numpy()  # type: ignore[no-any-return]
+    return logits.float().softmax(dim=-1).numpy()
 
 
 def make(module: LoadedModule, given: NDArray[np.generic]) -> bytes:
@@ -85,17 +88,21 @@ def check(module: LoadedModule, folder: Path) -> float:
     try:
         with np.load(folder / FILE, allow_pickle=False) as stored:
             given, classes, probs = stored["given"], stored["classes"], stored["probs"]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise BadModule(f"{module.ref}: {FILE} cannot be read: {error}") from error
-    found = run(module, given)
+    try:
+        found = run(module, given)
+    except (IndexError, RuntimeError, ValueError) as error:
+        raise BadModule(f"{module.ref}: the input in {FILE} does not fit: {error}") from error
     if not np.isfinite(found).all() or np.abs(found.sum(axis=1) - 1.0).max() > TOLERANCE:
         raise NonFiniteMarginals(f"{module.ref}: its golden output is not a distribution")
-    if found.shape[0] != classes.shape[0]:
+    if classes.shape != probs.shape or found.shape[:1] != classes.shape[:1]:
         raise BadModule(
-            f"{module.ref}: golden output has {found.shape[0]} rows, {classes.shape[0]} expected"
+            f"{module.ref}: golden output has {found.shape[0]} rows, {len(classes)} expected"
         )
-    difference = float(np.abs(np.take_along_axis(found, classes.astype(np.int64), axis=1) - probs).max())
-    if difference > TOLERANCE:
+    chosen = np.take_along_axis(found, classes.astype(np.int64), axis=1)
+    difference = float(np.abs(chosen - probs).max(initial=0.0))
+    if not difference <= TOLERANCE:  # NaN too
         raise BadModule(
             f"{module.ref}: golden output differs by {difference:.4f} (at most {TOLERANCE});"
             " these weights do not compute what the card promises"

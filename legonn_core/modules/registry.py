@@ -165,8 +165,10 @@ def _fill(network: nn.Module, values: dict[str, Tensor], ref: ModuleRef) -> None
         network.load_state_dict(values)
     except RuntimeError as error:
         lines = str(error).splitlines()
-        raise BadModule(f"{ref}: weights do not fit the card's architecture: {lines[-1].strip()}") from error
+        raise BadModule(
+            f"{ref}: weights do not fit the card's architecture: {lines[-1].strip()}"
+        ) from error
     if not all(bool(torch.isfinite(p).all()) for p in network.parameters()):
         raise BadModule(f"{ref}: weights are not finite")
     for parameter in network.parameters():
-        parameter.requires_grad_(requires_grad=False)
+        parameter.requires_grad_(False)

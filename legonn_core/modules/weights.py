@@ -74,20 +74,19 @@ def read_checked(folder: Path, name: str, expected: FileDigest) -> bytes:
     Raises:
         BadModule: If the file is missing, of another size, or of another content.
     """
-    path = folder / name
+    where = f"{folder.parent.name}/{folder.name}: {name}"
     try:
-        content = path.read_bytes()
+        content = (folder / name).read_bytes()
     except OSError as error:
-        raise BadModule(f"{folder.name}: {name} cannot be read ({error.strerror})") from error
+        raise BadModule(f"{where} cannot be read ({error.strerror})") from error
     if len(content) != expected.num_bytes:
         raise BadModule(
-            f"{folder.parent.name}/{folder.name}: {name} has {len(content)} bytes, its card says"
-            f" {expected.num_bytes}; the file is cut short or from another version"
+            f"{where} has {len(content)} bytes, its card says {expected.num_bytes};"
+            " the file is cut short or from another version"
         )
     if digest(content) != expected:
         raise BadModule(
-            f"{folder.parent.name}/{folder.name}: {name} does not have the sha256 on its card;"
-            " the file is damaged or was changed"
+            f"{where} does not have the sha256 on its card; the file is damaged or was changed"
         )
     return content
 

@@ -12,9 +12,7 @@ from torch import Tensor, nn
 from legonn_core.nn.positions import rotate
 
 
-def attend(
-    query: Tensor, keys: Tensor, values: Tensor, *, mask: Tensor | None
-) -> Tensor:
+def attend(query: Tensor, keys: Tensor, values: Tensor, *, mask: Tensor | None) -> Tensor:
     """Scaled dot-product attention.
 
     PyTorch's fused kernel in inference; plain products in training, because on a CPU the fused
@@ -38,7 +36,8 @@ def attend(
             if mask.dtype == torch.bool
             else scores + mask
         )
-    return scores.softmax(dim=-1) @ values
+    mixed: Tensor = scores.softmax(dim=-1) @ values
+    return mixed
 
 
 class Attention(nn.Module):

@@ -30,9 +30,7 @@ class CausalConvolution(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, width)
 
-    def forward(
-        self, x: Tensor, history: Tensor, valid: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, history: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
         """Convolve.
 
         Args:

@@ -151,8 +151,6 @@ class DecoderLayer(nn.Module):
         mask = masked_bias(self.self_bias(positions, positions), earlier)
         x = x + self.dropout(self.self_attention(normed, keys, values, mask=mask))
         x = x + self.dropout(
-            self.cross_attention(
-                self.cross_norm(x), memory.keys, memory.values, mask=memory_mask
-            )
+            self.cross_attention(self.cross_norm(x), memory.keys, memory.values, mask=memory_mask)
         )
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))  # type: ignore[no-any-return]

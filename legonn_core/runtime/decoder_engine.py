@@ -13,9 +13,16 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from legonn_core.decoders.decoder import Decoder, DecoderState, Memory
-from legonn_core.errors import BadConfig, EncodingMismatch, LegonnError, LimitExceeded, VocabularyMismatch
+from legonn_core.errors import (
+    BadConfig,
+    EncodingMismatch,
+    LegonnError,
+    LimitExceeded,
+    VocabularyMismatch,
+)
 from legonn_core.interface import codec
 from legonn_core.interface.marginals import Marginals
 from legonn_core.modules.registry import LoadedModule
@@ -39,7 +46,7 @@ class Request(Generic[Key]):
     key: Key
     job: DecodeJob
     marginals: Marginals
-    dense: np.ndarray
+    dense: NDArray[np.float32]
     search: JointBeamSearch
     state: JointState
 
@@ -202,7 +209,12 @@ class DecoderEngine(Generic[Key]):
             order.append(np.asarray(search.parents) + i * beam)
             requests.append(
                 Request(
-                    request.key, request.job, request.marginals, request.dense, request.search, search
+                    request.key,
+                    request.job,
+                    request.marginals,
+                    request.dense,
+                    request.search,
+                    search,
                 )
             )
         state = state.reorder(torch.from_numpy(np.concatenate(order).astype(np.int64)))

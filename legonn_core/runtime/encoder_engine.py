@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from legonn_core.encoders.speech import SpeechEncoder
-from legonn_core.errors import BadAudio, LegonnError, LimitExceeded
+from legonn_core.errors import BadAudio, LegonnError, LimitExceeded, NonFiniteMarginals
 from legonn_core.features.log_mel import SAMPLE_RATE
 from legonn_core.interface import codec
 from legonn_core.interface.marginals import Marginals
@@ -22,6 +22,9 @@ from legonn_core.search.prefix import PrefixSearch, PrefixState
 
 SILENCE_AFTER_SECONDS = 0.4
 """Silence appended to a segment, so that its last word's rows have their right context."""
+
+LOUDEST = 2.0
+"""A resampler's overshoot stays below it; whole numbers in place of [-1, 1] do not."""
 
 BLANK_ROW = 0.8
 """A row is silent where blank is at least this probable."""
@@ -89,14 +92,19 @@ class EncoderEngine:
                 answers[index] = error
         blocks: dict[int, list[Marginals]] = {index: [] for index, _, _ in running}
         for turn in range(max((len(chunks) for _, _, chunks in running), default=0)):
-            batch = [entry for entry in running if turn < len(entry[2])]
+            batch = [entry for entry in running if turn < len(entry[2]) and entry[0] in blocks]
             slots = [request.slot.slot for _, request, _ in batch]
             samples = np.stack([chunks[turn] for _, _, chunks in batch])
             for (index, _, _), block in zip(batch, self._forward(slots, samples), strict=True):
-                blocks[index].append(block)
+                if isinstance(block, Marginals):
+                    blocks[index].append(block)
+                else:
+                    answers[index] = block
+                    del blocks[index]
         for index, request, _ in running:
-            answers[index] = self._answer(request, Marginals.concatenate(blocks[index]))
-            if request.is_last:
+            if index in blocks:
+                answers[index] = self._answer(request, Marginals.concatenate(blocks[index]))
+            if request.is_last or index not in blocks:
                 self.close(request.slot)
         return answers
 
@@ -104,10 +112,14 @@ class EncoderEngine:
         """Whole chunks of a request; the last request's is followed by silence."""
         size = self.network.shape.chunk_samples
         samples = np.asarray(request.samples, dtype=np.float32)
-        if samples.ndim != 1 or (len(samples) > size) or (len(samples) < size and not request.is_last):
+        if (
+            samples.ndim != 1
+            or (len(samples) > size)
+            or (len(samples) < size and not request.is_last)
+        ):
             raise BadAudio(f"a step takes {size} samples, not an array of shape {samples.shape}")
-        if not np.isfinite(samples).all():
-            raise BadAudio("samples are not finite numbers")
+        if not np.abs(samples).max(initial=0.0) <= LOUDEST:  # NaN too
+            raise BadAudio("samples are not numbers in [-1, 1]")
         count = 1
         if request.is_last:
             count = -(-(len(samples) + int(SILENCE_AFTER_SECONDS * SAMPLE_RATE)) // size)
@@ -122,7 +134,10 @@ class EncoderEngine:
         return list(padded.reshape(count, size))
 
     @torch.inference_mode()
-    def _forward(self, slots: list[int], samples: NDArray[np.float32]) -> list[Marginals]:
+    def _forward(
+        self, slots: list[int], samples: NDArray[np.float32]
+    ) -> list[Marginals | NonFiniteMarginals]:
+        """One chunk of each slot; a slot whose rows are no distributions gives the error."""
         rows = torch.tensor(slots)
         logits, state = self.network.step(torch.from_numpy(samples), self._state.rows(rows))
         self._state.write(rows, state)
@@ -130,19 +145,23 @@ class EncoderEngine:
         calibration, contract = card.calibration, card.contract
         log_probs = calibrated(logits, calibration.temperature, calibration.blank_bias).numpy()
         assert card.chunk is not None
-        blocks = []
+        blocks: list[Marginals | NonFiniteMarginals] = []
         for slot, values in zip(slots, log_probs, strict=True):
             heard = self._heard[slot]
             skip = self.network.shape.held_rows if heard.chunks == 0 else 0
             count = len(values) - skip
             index = np.arange(heard.rows, heard.rows + count)
-            block = Marginals.from_dense(
-                values[skip:],
-                contract.top_k,
-                times_ms=((index + 0.5) * card.chunk.row_ms).astype(np.int32),
-                fingerprint=contract.fingerprint,
-                first_position=heard.rows,
-            )
+            try:
+                block = Marginals.from_dense(
+                    values[skip:],
+                    contract.top_k,
+                    times_ms=((index + 0.5) * card.chunk.row_ms).astype(np.int32),
+                    fingerprint=contract.fingerprint,
+                    first_position=heard.rows,
+                )
+            except NonFiniteMarginals as error:
+                blocks.append(error)
+                continue
             self._heard[slot] = self._listen(heard, block)
             blocks.append(block)
         return blocks

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-
 from legonn_core.errors import (
     BrokenInvariant,
     InternalFault,
@@ -18,8 +17,8 @@ from legonn_core.errors import (
     StateLost,
     UnknownModule,
 )
-from legonn_core.interface.contract import check
 from legonn_core.interface.card import ModuleKind
+from legonn_core.interface.contract import check
 from legonn_core.interface.reference import ModuleDescription, ModuleRef
 from legonn_core.modules import golden
 from legonn_core.modules.registry import describe, find_modules, load_module

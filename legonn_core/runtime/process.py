@@ -1,9 +1,9 @@
-"""The engine process: owns every module, answers one gateway over a socket, one loop, no threads of
-its own but the reader.
+"""The engine process: owns every module, answers one gateway over a socket, one loop, one reader.
 
-Frames are a 4-byte big-endian length and a pickle of ``(request id, payload)``, between a parent and
-the child it spawned; nobody else can reach the socket. Each turn of the loop takes what has arrived,
-runs one batch of each encoder, then one token step of the decoder: chunks never wait for sentences.
+Frames are a 4-byte big-endian length and a pickle of ``(request id, payload)``, between a parent
+and the child it spawned; nobody else can reach the socket. Each turn of the loop takes what has
+arrived, runs one batch of each encoder, then one token step of the decoder: chunks never wait for
+sentences.
 """
 
 from __future__ import annotations
@@ -118,5 +118,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-
-

@@ -1,4 +1,4 @@
-"""``legonn train RECIPE``: run a recipe, resume it, and write what it trained into a module store."""
+"""``legonn train RECIPE``: run a recipe, resume it, write what it trained into a module store."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def read_recipe(
     if minutes is not None:
         values["minutes"] = minutes
     try:
-        recipe = settings(**values)  # type: ignore[arg-type]
+        recipe = settings(**values)
     except TypeError as error:
         raise BadConfig(str(error)) from error
     assert isinstance(described, list)

@@ -108,9 +108,7 @@ class Simulator:
         repeat = 1 + rng.multinomial(num_repeats, np.full(count, 1.0 / count))
         gap_weights = rng.gamma(0.6, size=count + 1) + 1e-6
         gap_weights[[0, -1]] *= 3.0
-        gaps = need_blank + rng.multinomial(
-            spare - num_repeats, gap_weights / gap_weights.sum()
-        )
+        gaps = need_blank + rng.multinomial(spare - num_repeats, gap_weights / gap_weights.sum())
         if rng.random() < 0.25:  # a pause of up to two seconds at 12.5 rows a second
             gaps[rng.integers(0, count + 1)] += rng.integers(4, 25)
         values = np.full(2 * count + 1, -1, dtype=np.int64)

@@ -50,8 +50,7 @@ def read_set(root: Path, chosen: SpeechSet, pieces: EnglishPieces) -> list[Recor
     table = root / chosen.path
     with table.open(encoding="utf-8", newline="") as file:
         rows = {
-            row["path"]: row
-            for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+            row["path"]: row for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         }
     recordings = []
     with tarfile.open(table.with_suffix(".tar")) as archive:
@@ -118,7 +117,8 @@ class SpeechBatcher:
     def _row(self, length: int) -> tuple[NDArray[np.float32], tuple[int, ...]]:
         """Utterances with pauses until no drawn one fits; 400 ms stay silent at the end."""
         rng = self.rng
-        row, tokens = np.zeros(length, dtype=np.float32), ()
+        row = np.zeros(length, dtype=np.float32)
+        tokens: tuple[int, ...] = ()
         at = int(rng.uniform(0.0, 0.5) * SAMPLE_RATE)
         if rng.random() < 0.02:
             return row, ()
@@ -147,7 +147,9 @@ class SpeechBatcher:
             noise = rng.standard_normal(len(row)).astype(np.float32)
             if rng.random() < 0.6:  # brownish: most rooms hum more than they hiss
                 noise = audio.lfilter(
-                    torch.from_numpy(noise), torch.tensor([1.0, -0.95]), torch.tensor([1.0, 0.0]),
+                    torch.from_numpy(noise),
+                    torch.tensor([1.0, -0.95]),
+                    torch.tensor([1.0, 0.0]),
                     clamp=False,
                 ).numpy()
                 noise /= float(np.std(noise)) + 1e-6

@@ -80,9 +80,7 @@ class SpeechTrainer:
         self.optimizer = MasterOptimizer(
             self.encoder.named_parameters(),
             rate=recipe.rate,
-            scales={
-                name: recipe.trunk_scale for name in ("conv1", "conv2", "layers", "trunk_norm")
-            },
+            scales=dict.fromkeys(("conv1", "conv2", "layers", "trunk_norm"), recipe.trunk_scale),
             clip_norm=2.0,
         )
         self.rng = np.random.default_rng(recipe.seed)
@@ -119,7 +117,7 @@ class SpeechTrainer:
                 if name.startswith(("conv1", "conv2", "layers.", "trunk_norm")):
                     parameter.requires_grad_(not frozen)
             loss = self.loss()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             losses.append(float(loss.detach()))
             factor = cosine_rate(
                 self.seconds / budget, self.optimizer.steps, warmup_steps=recipe.warmup_steps

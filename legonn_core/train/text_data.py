@@ -5,10 +5,12 @@ from __future__ import annotations
 import lzma
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import sentencepiece
+from numpy.typing import NDArray
 
 from legonn_core.interface.vocabulary import Vocabulary
 
@@ -31,7 +33,7 @@ def open_text(path: Path) -> Iterator[str]:
 
 def repeats(tokens: tuple[int, ...]) -> int:
     """Number of adjacent equal pairs: CTC needs one blank more for each."""
-    return sum(a == b for a, b in zip(tokens, tokens[1:], strict=False))
+    return sum(a == b for a, b in pairwise(tokens))
 
 
 class EnglishPieces:
@@ -60,7 +62,7 @@ class PairStore:
     """
 
     pairs: tuple[Pair, ...]
-    weights: np.ndarray
+    weights: NDArray[np.float64]
     dropped: Mapping[str, int]
 
 
@@ -106,7 +108,7 @@ def read_pairs(
 
 def read_plain(
     path: Path, pieces: EnglishPieces, *, origin_weights: Mapping[str, float], max_target: int
-) -> tuple[list[tuple[int, ...]], np.ndarray]:
+) -> tuple[list[tuple[int, ...]], NDArray[np.float64]]:
     """Read ``sentence<TAB>origin`` rows of English as class sequences with sampling weights."""
     kept, weights = [], []
     for line in open_text(path):
@@ -120,8 +122,13 @@ def read_plain(
 
 
 def drawn_batches(
-    lengths: np.ndarray, weights: np.ndarray, *, budget: int, seed: int, pool: int = 8192
-) -> Iterator[np.ndarray]:
+    lengths: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    *,
+    budget: int,
+    seed: int,
+    pool: int = 8192,
+) -> Iterator[NDArray[np.int64]]:
     """Draw examples by weight for ever, in batches of like length.
 
     Args:

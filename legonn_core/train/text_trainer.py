@@ -1,4 +1,4 @@
-"""Train a text encoder, alone by CTC or jointly with the decoder on real and simulated marginals."""
+"""Train a text encoder, alone by CTC or with the decoder on real and simulated marginals."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ class TextBatcher:
         for indices in self.batches:
             pairs = [self.store.pairs[i] for i in indices]
             cut = [
-                self.processor.encode(p.source, enable_sampling=True, alpha=self.dropout, nbest_size=-1)
+                self.processor.encode(
+                    p.source, enable_sampling=True, alpha=self.dropout, nbest_size=-1
+                )
                 or [0]
                 for p in pairs
             ]
@@ -211,7 +213,7 @@ class TextTrainer:
         loss = ctc_loss(log_probs, rows, targets)
         report = {"ctc": float(loss.detach())}
         if self.decoder is not None and self.optimizer.steps >= self.recipe.ctc_only_steps:
-            seen = ScaledGradient.apply(log_probs, self.recipe.gradient_gate)
+            seen = ScaledGradient.apply(log_probs, self.recipe.gradient_gate)  # type: ignore[no-untyped-call]
             probs, tail = contract_noise(seen)
             mixture = self.decoder.ingestor.mix_dense(probs.bfloat16(), tail.bfloat16())
             memory = self.decoder.remember(mixture, rows)
@@ -253,11 +255,11 @@ class TextTrainer:
         while self.seconds < budget:
             self.parts.train()
             loss, report = self.joint_loss()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             warm = self.optimizer.steps >= self.recipe.ctc_only_steps
             if self.simulated and warm and rng.random() < self.recipe.simulated_share:
                 loss, extra = self.simulated_loss()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 report |= extra
             factor = cosine_rate(
                 self.seconds / budget, self.optimizer.steps, warmup_steps=self.recipe.warmup_steps
@@ -270,7 +272,8 @@ class TextTrainer:
             if self.optimizer.steps % 50 == 0:
                 means = "  ".join(f"{k} {np.mean(v):.3f}" for k, v in totals.items())
                 print(
-                    f"step {self.optimizer.steps}  {self.seconds / 60:.1f}/{self.recipe.minutes} min"
+                    f"step {self.optimizer.steps}"
+                    f"  {self.seconds / 60:.1f}/{self.recipe.minutes} min"
                     f"  {means}  {self.seen / (time.monotonic() - self.started):.0f} pairs/s"
                     f"  infeasible {self.infeasible / self.seen:.2%}",
                     flush=True,

@@ -130,9 +130,14 @@ def build_backend(settings: Settings, on_state: Callable[[bool], None]) -> Backe
 
 def _engine_command(settings: Settings, folder: Path) -> tuple[str, ...]:
     """The engine's entry point, named as a string: this process never imports it."""
-    threads = settings.server.threads
-    more = ("--threads", str(threads)) if threads else ()
-    return (sys.executable, "-m", "legonn_core.runtime.process", "--modules", str(folder), *more)
+    return (
+        sys.executable,
+        "-m",
+        "legonn_core.runtime.process",
+        f"--modules={folder}",
+        f"--threads={settings.server.threads}",
+        f"--slots={settings.admission.max_streams}",
+    )
 
 
 @contextlib.contextmanager

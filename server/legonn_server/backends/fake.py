@@ -22,6 +22,7 @@ from legonn_core.errors import (
     BackendDown,
     LegonnError,
     Overloaded,
+    ProtocolViolation,
     StateLost,
     UnknownModule,
 )
@@ -177,8 +178,10 @@ class FakeBackend:
         """Cut the samples into rows and hear one word in each loud one."""
         await self._answer("step")
         state = self._slots.get(request.slot)
-        if state is None or request.seq != state.next_seq:
-            raise StateLost(f"slot {request.slot.slot} has no state for step {request.seq}")
+        if state is None:
+            raise StateLost(f"slot {request.slot.slot} is not held any more")
+        if request.seq != state.next_seq:
+            raise ProtocolViolation(f"step {request.seq} came where {state.next_seq} was due")
         state.next_seq += 1
         samples = np.concatenate([state.rest, request.samples])
         keep = 0 if request.is_last else len(samples) % _ROW_SAMPLES

@@ -10,7 +10,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -166,9 +166,7 @@ def read_file(file: Path | None) -> Tree:
 
 def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
     """A misspelt section is not seen by the library: compare all names with the tree."""
-    known = _OTHERS | {
-        f"{_PREFIX}{section}__{field}".upper() for section, field, _ in leaves(Settings())
-    }
+    known = _OTHERS | {f"{_PREFIX}{section}__{field}".upper() for section, field in _names()}
     unknown = sorted(
         name for name in environment if name.startswith(_PREFIX) and name.upper() not in known
     )
@@ -176,13 +174,17 @@ def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
         raise BadConfig(f"unknown environment variables: {', '.join(unknown)}")
 
 
+def _names() -> Iterator[tuple[str, str]]:
+    """Section and field of every setting."""
+    for section, about in Settings.model_fields.items():
+        for field in fields(about.default):
+            yield section, field.name
+
+
 def leaves(settings: Settings) -> Iterator[tuple[str, str, object]]:
     """Section, field and value of every setting."""
-    for section in Settings.model_fields:
-        part = getattr(settings, section)
-        assert is_dataclass(part)
-        for field in fields(part):
-            yield section, field.name, getattr(part, field.name)
+    for section, field in _names():
+        yield section, field, getattr(getattr(settings, section), field)
 
 
 def printed(settings: Settings, arguments: Tree, file: Path | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grpc
+from grpc_health.v1 import health as health_service
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -53,5 +54,6 @@ def build_server(services: Services, health: Health, *, has_reflection: bool) ->
     module_service_pb2_grpc.add_ModuleServiceServicer_to_server(ModuleService(services), server)
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
     if has_reflection:
-        reflection.enable_server_reflection((*SERVICES[1:], reflection.SERVICE_NAME), server)
+        names = (*SERVICES[1:], health_service.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
     return server

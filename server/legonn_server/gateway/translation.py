@@ -180,6 +180,8 @@ class TranslationService(pb_grpc.TranslationServiceServicer):
                         kind=DecodeKind.TEXT,
                         beam=max(self._services.decoding.final_beam, call.num_best),
                         num_best=call.num_best,
+                        ctc_weight=pair.encoder.ctc_weight,
+                        length_bonus=pair.encoder.length_bonus,
                     )
                     decoded = await workers.decoders.submit(job)
                 except BackendDown:

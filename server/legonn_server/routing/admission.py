@@ -14,10 +14,10 @@ class AdmissionLimits:
     """How much is let in at once.
 
     Attributes:
-        max_streams: Open streams, and as many unary calls beside them.
+        max_streams: Speech calls, which hold an encoder slot each; as many text calls beside them.
     """
 
-    max_streams: int = 64
+    max_streams: int = 32
 
     def __post_init__(self) -> None:
         if self.max_streams < 1:

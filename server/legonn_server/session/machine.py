@@ -45,6 +45,9 @@ class _Mark:
     reason: EndReason
 
 
+_Answer = e.SlotOpened | e.MarginalsArrived | e.CommitArrived | e.FinalArrived | e.WorkLost
+
+
 class SessionMachine:
     """All state of one stream; see the module's docstring.
 
@@ -59,7 +62,7 @@ class SessionMachine:
         self._buffer = SegmentBuffer()
         self._start = 0
         self._segment: Segment | None = None
-        self._is_busy = False
+        self._awaited: type[e.Event] | None = None
         self._marks: deque[_Mark] = deque()
         self._next_number = 0
         self._account = Account()
@@ -133,16 +136,18 @@ class SessionMachine:
 
     # --- the backend's events
 
-    def _current(self, ticket: e.Ticket) -> Segment | None:
-        """The open segment if the answer belongs to its attempt under way."""
+    def _current(self, answer: _Answer) -> Segment | None:
+        """The open segment if this is the answer that its attempt under way waits for."""
         segment = self._segment
-        if segment is None or segment.ticket != ticket:
+        if segment is None or segment.ticket != answer.ticket or self._awaited is None:
             return None
-        self._is_busy = False
+        if not isinstance(answer, (self._awaited, e.WorkLost)):
+            return None
+        self._awaited = None
         return segment
 
     def _on_slot(self, event: e.SlotOpened) -> list[c.Command]:
-        segment = self._current(event.ticket)
+        segment = self._current(event)
         if segment is None:
             return [c.CloseSlot(event.slot)]
         segment.slot = event.slot
@@ -150,7 +155,7 @@ class SessionMachine:
         return self._advance()
 
     def _on_marginals(self, event: e.MarginalsArrived) -> list[c.Command]:
-        segment = self._current(event.ticket)
+        segment = self._current(event)
         if segment is None:
             return []
         segment.rows.add(event.result)
@@ -166,7 +171,7 @@ class SessionMachine:
         return self._maybe_commit(segment)
 
     def _on_commit(self, event: e.CommitArrived) -> list[c.Command]:
-        segment = self._current(event.ticket)
+        segment = self._current(event)
         if segment is None:
             return []
         if not event.result.hypotheses:
@@ -174,13 +179,13 @@ class SessionMachine:
         return self._show(segment, event.result.hypotheses[0]) + self._advance()
 
     def _on_final(self, event: e.FinalArrived) -> list[c.Command]:
-        segment = self._current(event.ticket)
+        segment = self._current(event)
         if segment is None:
             return []
         return self._finish(segment, event.result.hypotheses)
 
     def _on_lost(self, event: e.WorkLost) -> list[c.Command]:
-        segment = self._current(event.ticket)
+        segment = self._current(event)
         if segment is None:
             return []
         if segment.attempt + 1 >= self._policy.max_attempts:
@@ -205,7 +210,7 @@ class SessionMachine:
 
     def _advance(self) -> list[c.Command]:
         """The next call to the backend, if none is in flight and there is work."""
-        if self._is_busy:
+        if self._awaited is not None:
             return []
         if self._segment is not None:
             return self._feed(self._segment)
@@ -235,7 +240,7 @@ class SessionMachine:
     def _feed(self, segment: Segment) -> list[c.Command]:
         """Open the slot, or send the next chunk if it is complete or the last before a mark."""
         if segment.slot is None:
-            self._is_busy = True
+            self._awaited = e.SlotOpened
             return [c.OpenSlot(segment.ticket, segment.encoder, segment.decoder)]
         assert segment.encoder is not None
         chunk = segment.encoder.chunk_samples
@@ -252,7 +257,7 @@ class SessionMachine:
         step = EncodeStep(segment.slot, segment.num_steps, samples, is_last=is_last)
         segment.fed = stop
         segment.num_steps += 1
-        self._is_busy = True
+        self._awaited = e.MarginalsArrived
         return [c.EncodeChunk(segment.ticket, step)]
 
     def _reading(self, segment: Segment) -> Reading:
@@ -279,15 +284,18 @@ class SessionMachine:
         if previous is not None and segment.rows.best.tokens == segment.commit_best:
             # The encoder reads nothing new: the last decode stands, and agrees with itself.
             return self._show(segment, previous) + self._advance()
-        assert segment.decoder is not None
+        assert segment.encoder is not None and segment.decoder is not None
         job = DecodeJob(
             module=segment.decoder.ref,
             marginals=tuple(segment.rows.blocks),
             kind=DecodeKind.COMMIT,
             forced=segment.stable.tokens,
             beam=self._policy.commit_beam,
+            ctc_weight=segment.encoder.ctc_weight,
+            length_bonus=segment.encoder.length_bonus,
+            row_ms=segment.encoder.row_ms,
         )
-        self._is_busy = True
+        self._awaited = e.CommitArrived
         return [c.DecodeSegment(segment.ticket, job)]
 
     def _show(self, segment: Segment, newest: DecodedText) -> list[c.Command]:
@@ -337,7 +345,7 @@ class SessionMachine:
         return release + self._advance()
 
     def _decode_final(self, segment: Segment) -> list[c.Command]:
-        assert segment.decoder is not None
+        assert segment.encoder is not None and segment.decoder is not None
         job = DecodeJob(
             module=segment.decoder.ref,
             marginals=tuple(segment.rows.blocks),
@@ -346,8 +354,11 @@ class SessionMachine:
             beam=max(self._policy.final_beam, self._opened.num_best),
             num_best=self._opened.num_best,
             max_row=segment.num_rows,
+            ctc_weight=segment.encoder.ctc_weight,
+            length_bonus=segment.encoder.length_bonus,
+            row_ms=segment.encoder.row_ms,
         )
-        self._is_busy = True
+        self._awaited = e.FinalArrived
         return [c.DecodeSegment(segment.ticket, job)]
 
     def _finish(self, segment: Segment, found: tuple[DecodedText, ...]) -> list[c.Command]:

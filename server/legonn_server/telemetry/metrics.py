@@ -17,73 +17,53 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self.rpc_started = Counter(
-            "legonn_rpc_started_total", "Calls begun.", ["method"], registry=registry
+        self._declare_calls()
+        self._declare_streams()
+        self._declare_engines()
+
+    def _declare_calls(self) -> None:
+        self.rpc_started = self._counter("rpc_started", "Calls begun.", "method")
+        self.rpc_completed = self._counter("rpc_completed", "Calls ended.", "method", "code")
+        self.rpc_duration = self._seconds("rpc_duration", "From call to status.", "method")
+        self.errors = self._counter("errors", "Calls and texts that failed.", "reason")
+
+    def _declare_streams(self) -> None:
+        self.sessions_active = self._gauge("sessions_active", "Streams that are open.")
+        self.audio_received = self._counter("audio_received_seconds", "Audio taken in.")
+        self.audio_processed = self._counter(
+            "audio_processed_seconds", "Audio given to encoders, replays included.", "module"
         )
-        self.rpc_completed = Counter(
-            "legonn_rpc_completed_total",
-            "Calls ended, by status.",
-            ["method", "code"],
-            registry=registry,
-        )
-        self.rpc_duration = self._seconds("rpc_duration", "From call to status.", ["method"])
-        self.errors = Counter(
-            "legonn_errors_total", "Calls that failed, by reason.", ["reason"], registry=registry
-        )
-        self.sessions_active = Gauge(
-            "legonn_sessions_active", "Streams that are open.", registry=registry
-        )
-        self.admission_rejected = Counter(
-            "legonn_admission_rejected_total", "Calls refused.", ["reason"], registry=registry
-        )
-        self.audio_received = Counter(
-            "legonn_audio_received_seconds_total", "Audio taken in.", registry=registry
-        )
-        self.audio_processed = Counter(
-            "legonn_audio_processed_seconds_total",
-            "Audio given to encoders, replays included.",
-            ["module"],
-            registry=registry,
-        )
-        self.text_characters = Counter(
-            "legonn_text_characters_total", "Characters taken in.", registry=registry
-        )
-        self.finals = Counter(
-            "legonn_finals_total", "Finals sent, by why the segment ended.", ["reason"],
-            registry=registry,
-        )  # fmt: skip
+        self.text_characters = self._counter("text_characters", "Characters taken in.")
+        self.finals = self._counter("finals", "Finals, by why the segment ended.", "reason")
         self.first_partial = self._seconds(
-            "first_partial_latency", "From the config to the first partial.", []
+            "first_partial_latency", "From the config to the first partial."
         )
         self.final_latency = self._seconds(
-            "final_latency", "From the end of a segment to its final.", []
+            "final_latency", "From the end of a segment to its final."
         )
-        self.encoder_step = self._seconds(
-            "encoder_step_duration", "One chunk or one sentence.", ["module", "version"]
-        )
-        self.decoder_duration = self._seconds(
-            "decoder_job_duration", "One decode, waiting included.", ["module", "version", "kind"]
-        )
-        self.encoder_slots = Gauge(
-            "legonn_encoder_slots", "Slots in use.", ["module", "version"], registry=registry
-        )
-        self.replays = Counter(
-            "legonn_replays_total", "Segments tried again.", ["cause"], registry=registry
-        )
-        self.routes_generation = Gauge(
-            "legonn_routes_generation", "Number of the route table.", registry=registry
-        )
-        self.module_info = Gauge(
-            "legonn_module_info",
-            "1 for each module version in memory.",
-            ["module", "version", "kind"],
-            registry=registry,
-        )
-        self.backend_up = Gauge(
-            "legonn_backend_up", "1 while the engine serves.", registry=registry
-        )
+        self.replays = self._counter("replays", "Segments tried again.", "cause")
 
-    def _seconds(self, name: str, text: str, labels: list[str]) -> Histogram:
+    def _declare_engines(self) -> None:
+        self.encoder_step = self._seconds(
+            "encoder_step_duration", "One chunk or one sentence.", "module", "version"
+        )
+        self.encoder_slots = self._gauge("encoder_slots", "Slots in use.", "module", "version")
+        self.decoder_duration = self._seconds(
+            "decoder_job_duration", "One decode, waiting included.", "module", "version", "kind"
+        )
+        self.routes_generation = self._gauge("routes_generation", "Number of the route table.")
+        self.module_info = self._gauge(
+            "module_info", "1 for each version in memory.", "module", "version", "kind"
+        )
+        self.backend_up = self._gauge("backend_up", "1 while the engine serves.")
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"legonn_{name}_total", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"legonn_{name}", text, labels, registry=self.registry)
+
+    def _seconds(self, name: str, text: str, *labels: str) -> Histogram:
         return Histogram(
             f"legonn_{name}_seconds", text, labels, registry=self.registry, buckets=LATENCY_BUCKETS
         )

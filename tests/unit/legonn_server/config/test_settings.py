@@ -53,7 +53,7 @@ def test_command_line_beats_environment_beats_file(tmp_path: Path, monkeypatch: 
 def test_what_is_printed_can_be_read_again(tmp_path: Path):
     file = tmp_path / "legonn.toml"
     file.write_text(printed(Settings(), {}))
-    assert load({}, file) == Settings()
+    assert list(leaves(load({}, file))) == list(leaves(Settings()))
     assert set(tomllib.loads(file.read_text())) == {section for section, _, _ in leaves(Settings())}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from legonn_core.errors import BackendDown, ProtocolViolation
@@ -166,6 +166,7 @@ def test_a_decoder_that_breaks_its_promise_fails_the_stream():
     assert machine.receive(CHUNK) == []
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_any_sequence_is_taken_or_refused(data: st.DataObject):
     """Accepts or raises ProtocolViolation, and says nothing after the end."""
