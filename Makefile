@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 PY     := $(BIN)/python
 RUN    := PATH="$(abspath $(BIN)):$$PATH"
-FIND_PACKAGES := PYTHONPATH=.:server:protos/python
+FIND_PACKAGES := PYTHONPATH=.:server:protos/python:loadtest
 
 define WRITE_LOCK
 import json

@@ -129,7 +129,7 @@ class Decoder(nn.Module):
         positions = torch.arange(tokens.shape[1], device=tokens.device)
         x = self.embedding(tokens) * self.shape.width**0.5
         for layer, keys_values in zip(self.layers, memory.layers, strict=True):
-            x = layer(x, keys_values, memory_mask=memory.mask, positions=positions)
+            x, _ = layer(x, keys_values, memory_mask=memory.mask, positions=positions)
         return self._classes(x)
 
     def start(self, requests: int, beams: int) -> DecoderState:
@@ -137,6 +137,27 @@ class Decoder(nn.Module):
         heads = self.shape.num_heads
         empty = self.output_bias.new_zeros(requests * beams, heads, 0, self.shape.width // heads)
         return DecoderState(tuple(KeysValues(empty, empty) for _ in self.layers), beams)
+
+    def read(self, tokens: Tensor, memory: Memory, beams: int) -> tuple[Tensor, DecoderState]:
+        """Read a known beginning at once, one for each request.
+
+        Args:
+            tokens: (R, S) int64, beginning with ``END``.
+            memory: Of R requests.
+            beams: K rows are made of each request, all alike.
+
+        Returns:
+            Natural-log probabilities (R, S, V) float32 after every token, and the state of R * K
+            rows that have read all of them.
+        """
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        x = self.embedding(tokens) * self.shape.width**0.5
+        caches = []
+        for layer, keys_values in zip(self.layers, memory.layers, strict=True):
+            x, cache = layer(x, keys_values, memory_mask=memory.mask, positions=positions)
+            caches.append(KeysValues(*(part.repeat_interleave(beams, dim=0) for part in cache)))
+        log_probs = torch.log_softmax(self._classes(x).float(), dim=-1)
+        return log_probs, DecoderState(tuple(caches), beams)
 
     def step(
         self, tokens: Tensor, memory: Memory, state: DecoderState

@@ -58,6 +58,17 @@ class SpeechEncoderShape:
     max_chunks: int = 46
     dropout: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.right_pairs % 2 or not 0 <= self.held_rows < self.chunk_rows:
+            raise ValueError(
+                f"right_pairs is {self.right_pairs}, not even or not less than a chunk"
+            )
+        if self.left_pairs + self.right_pairs > 2 * self.chunk_rows + 1:
+            raise ValueError(
+                f"left_pairs and right_pairs are {self.left_pairs} and {self.right_pairs}:"
+                f" a stream keeps one chunk of {2 * self.chunk_rows} pairs"
+            )
+
     @property
     def chunk_samples(self) -> int:
         """Samples of one step."""

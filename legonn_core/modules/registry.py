@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from legonn_core.decoders.decoder import Decoder, DecoderShape
-from legonn_core.encoders.speech import SpeechEncoder, SpeechEncoderShape
+from legonn_core.encoders.speech import ROW_SAMPLES, SpeechEncoder, SpeechEncoderShape
 from legonn_core.encoders.text import TextEncoder, TextEncoderShape
 from legonn_core.errors import BadModule, UnknownModule, VocabularyMismatch
+from legonn_core.features.log_mel import SAMPLE_RATE
 from legonn_core.interface.card import ModuleCard, ModuleKind
 from legonn_core.interface.reference import ModuleDescription, ModuleRef
 from legonn_core.interface.vocabulary import Vocabulary
@@ -83,12 +84,12 @@ def read_card(store: Path, ref: ModuleRef) -> ModuleCard:
         UnknownModule: If the store has no such version.
         BadModule: If the card cannot be read or belongs to another module.
     """
-    path = store / ref.name / ref.version / CARD
-    if not path.is_file():
-        known = ", ".join(map(str, find_modules(store))) or "none"
+    found = find_modules(store)
+    if ref not in found:  # so a name with ".." in it leads nowhere
+        known = ", ".join(map(str, found)) or "none"
         raise UnknownModule(f"no module {ref} in the module store; it has: {known}")
     try:
-        card = ModuleCard.parse(path.read_text("utf-8"))
+        card = ModuleCard.parse((store / ref.name / ref.version / CARD).read_text("utf-8"))
     except UnicodeDecodeError as error:
         raise BadModule(f"{ref}: {CARD} is not UTF-8 text") from error
     if (card.name, card.version) != (ref.name, ref.version):
@@ -138,12 +139,7 @@ def load_module(store: Path, ref: ModuleRef) -> LoadedModule:
     """
     card = read_card(store, ref)
     folder = store / ref.name / ref.version
-    vocabulary = read_vocabulary(store, card.vocabulary)
-    if card.contract.fingerprint != vocabulary.fingerprint:
-        raise VocabularyMismatch(
-            f"{ref} was trained on vocabulary {card.contract.fingerprint}, but {card.vocabulary}"
-            f" in this store is {vocabulary.fingerprint}"
-        )
+    vocabulary = _vocabulary(store, card, ref)
     contents = {
         name: weight_files.read_checked(folder, name, expected)
         for name, expected in card.weights.items()
@@ -153,11 +149,56 @@ def load_module(store: Path, ref: ModuleRef) -> LoadedModule:
     network = build(card)
     _fill(network, weight_files.load(contents[WEIGHTS], what=str(ref)), ref)
     source = None
-    if card.kind is ModuleKind.TEXT_ENCODER:
-        if SOURCE_PIECES not in contents:
-            raise BadModule(f"{ref}: its card lists no {SOURCE_PIECES}")
-        source = sentencepiece.SentencePieceProcessor(model_proto=contents[SOURCE_PIECES])
+    if isinstance(network, TextEncoder):
+        source = _source_pieces(contents, network.shape.source_pieces, ref)
+    if isinstance(network, SpeechEncoder):
+        _check_geometry(card, network, ref)
     return LoadedModule(card, vocabulary, network.eval(), source)
+
+
+def _vocabulary(store: Path, card: ModuleCard, ref: ModuleRef) -> Vocabulary:
+    """The vocabulary of a card, which must be the one that the module was trained on."""
+    vocabulary, contract = read_vocabulary(store, card.vocabulary), card.contract
+    if contract.fingerprint != vocabulary.fingerprint:
+        raise VocabularyMismatch(
+            f"{ref} was trained on vocabulary {contract.fingerprint}, but {card.vocabulary}"
+            f" in this store is {vocabulary.fingerprint}"
+        )
+    if (contract.num_classes, contract.blank) != (len(vocabulary), vocabulary.blank):
+        raise VocabularyMismatch(
+            f"{ref}: its card says {contract.num_classes} classes with blank {contract.blank},"
+            f" but {card.vocabulary} has {len(vocabulary)} with blank {vocabulary.blank}"
+        )
+    return vocabulary
+
+
+def _source_pieces(
+    contents: Mapping[str, bytes], expected: int, ref: ModuleRef
+) -> sentencepiece.SentencePieceProcessor:
+    """The source tokeniser; one with other pieces would index past the embedding."""
+    if SOURCE_PIECES not in contents:
+        raise BadModule(f"{ref}: its card lists no {SOURCE_PIECES}")
+    try:
+        source = sentencepiece.SentencePieceProcessor(model_proto=contents[SOURCE_PIECES])
+    except RuntimeError as error:
+        raise BadModule(f"{ref}: {SOURCE_PIECES} is no sentencepiece model") from error
+    if source.get_piece_size() != expected:
+        raise BadModule(
+            f"{ref}: {SOURCE_PIECES} has {source.get_piece_size()} pieces, its card says {expected}"
+        )
+    return source
+
+
+def _check_geometry(card: ModuleCard, network: SpeechEncoder, ref: ModuleRef) -> None:
+    """Gateways cut audio by the card, engines by the network: they must agree."""
+    assert card.chunk is not None
+    ours = (SAMPLE_RATE, network.shape.chunk_samples, 1000 * ROW_SAMPLES / SAMPLE_RATE)
+    said = (card.chunk.sample_rate_hertz, card.chunk.chunk_samples, card.chunk.row_ms)
+    if ours != said:
+        raise BadModule(
+            f"{ref}: its card says {said[1]} samples a chunk at {said[0]} Hz and {said[2]:g} ms a"
+            f" row, its network reads {ours[1]} at {ours[0]} Hz and makes rows of {ours[2]:g} ms"
+        )
 
 
 def _fill(network: nn.Module, values: dict[str, Tensor], ref: ModuleRef) -> None:

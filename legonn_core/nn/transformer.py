@@ -136,7 +136,7 @@ class DecoderLayer(nn.Module):
 
     def forward(
         self, x: Tensor, memory: KeysValues, *, memory_mask: Tensor, positions: Tensor
-    ) -> Tensor:
+    ) -> tuple[Tensor, KeysValues]:
         """All target positions at once, for training and for reading a forced prefix.
 
         Args:
@@ -144,6 +144,9 @@ class DecoderLayer(nn.Module):
             memory: Projected once by ``cross_attention.keys_values``.
             memory_mask: (B, 1, 1, U) bool.
             positions: (S,).
+
+        Returns:
+            (B, S, D), and the keys and values of self-attention for later steps.
         """
         normed = self.self_norm(x)
         keys, values = self.self_attention.keys_values(normed)
@@ -153,4 +156,5 @@ class DecoderLayer(nn.Module):
         x = x + self.dropout(
             self.cross_attention(self.cross_norm(x), memory.keys, memory.values, mask=memory_mask)
         )
-        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))  # type: ignore[no-any-return]
+        x = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        return x, KeysValues(keys, values)

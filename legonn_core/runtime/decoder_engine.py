@@ -8,16 +8,17 @@ input and may be tried again elsewhere.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from legonn_core.decoders.decoder import Decoder, DecoderState, Memory
+from legonn_core.decoders.decoder import END, Decoder, DecoderState, Memory
 from legonn_core.errors import (
     BadConfig,
+    BrokenInvariant,
     EncodingMismatch,
     LegonnError,
     LimitExceeded,
@@ -121,11 +122,9 @@ class DecoderEngine(Generic[Key]):
             return []
         self._waiting.sort(key=lambda entry: entry[1].kind.value)
         first = self._waiting[0][1]
-        chosen = [
-            entry
-            for entry in self._waiting
-            if entry[1].beam == first.beam and entry[1].kind == first.kind
-        ][:COHORT_REQUESTS]
+        chosen = [entry for entry in self._waiting if _alike(entry[1]) == _alike(first)][
+            :COHORT_REQUESTS
+        ]
         ids = {id(entry) for entry in chosen}
         self._waiting = [entry for entry in self._waiting if id(entry) not in ids]
         ended: list[tuple[Key, DecodeResult | LegonnError]] = []
@@ -137,7 +136,7 @@ class DecoderEngine(Generic[Key]):
                 ended.append((key, error))
                 continue
             if request is None:
-                ended.append((key, DecodeResult((DecodedText((), "", 0.0, 1.0, ()),))))
+                ended.append((key, self._without_rows(job)))
             else:
                 requests.append(request)
         if requests:
@@ -149,9 +148,15 @@ class DecoderEngine(Generic[Key]):
         card = self.module.card
         if not 1 <= job.num_best <= job.beam <= MAX_BEAM:
             raise BadConfig(f"beam must be 1 to {MAX_BEAM} and at least num_best")
+        if not all(0 < token < card.contract.num_classes for token in job.forced):
+            raise BadConfig("a forced token is the blank or outside the vocabulary")
         if not job.marginals:
             return None
-        marginals = Marginals.concatenate([codec.decode(block) for block in job.marginals])
+        blocks = [codec.decode(block) for block in job.marginals]
+        try:
+            marginals = Marginals.concatenate(blocks)
+        except ValueError as error:
+            raise BrokenInvariant(f"the blocks of a segment do not join: {error}") from error
         if marginals.fingerprint != card.contract.fingerprint:
             raise VocabularyMismatch(
                 f"marginals over vocabulary {marginals.fingerprint} came to"
@@ -167,16 +172,36 @@ class DecoderEngine(Generic[Key]):
             raise LimitExceeded(
                 f"{len(marginals)} rows, the decoder reads {self.network.shape.max_rows}"
             )
-        defaults = card.decoding
-        settings = JointSettings(
-            beam=job.beam,
-            ctc_weight=defaults.ctc_weight if job.ctc_weight is None else job.ctc_weight,
-            length_bonus=defaults.length_bonus if job.length_bonus is None else job.length_bonus,
-            num_best=job.num_best,
-        )
         dense = marginals.dense(card.contract.num_classes)
-        search = JointBeamSearch(settings, dense, forced=job.forced)
+        search = JointBeamSearch(self._settings(job), dense, forced=job.forced)
         return Request(key, job, marginals, dense, search, search.start())
+
+    def _settings(self, job: DecodeJob) -> JointSettings:
+        defaults = self.module.card.decoding
+        try:
+            return JointSettings(
+                beam=job.beam,
+                ctc_weight=defaults.ctc_weight if job.ctc_weight is None else job.ctc_weight,
+                length_bonus=(
+                    defaults.length_bonus if job.length_bonus is None else job.length_bonus
+                ),
+                num_best=job.num_best,
+            )
+        except ValueError as error:
+            raise BadConfig(str(error)) from error
+
+    def _without_rows(self, job: DecodeJob) -> DecodeResult:
+        """What is said of no rows: the forced tokens and nothing more."""
+        vocabulary = self.module.vocabulary
+        words = align_words(
+            job.forced,
+            np.zeros((0, len(vocabulary)), np.float32),
+            times_ms=np.zeros(0, np.int32),
+            row_ms=job.row_ms,
+            vocabulary=vocabulary,
+        )
+        text, confidence = vocabulary.text(job.forced), 0.0 if words else 1.0
+        return DecodeResult((DecodedText(job.forced, text, 0.0, confidence, words),))
 
     @torch.inference_mode()
     def _cohort(self, requests: Sequence[Request[Key]], kind: DecodeKind) -> Cohort[Key]:
@@ -192,8 +217,19 @@ class DecoderEngine(Generic[Key]):
             tail[i, :count] = torch.from_numpy(marginals.tail.astype(np.float32))
         mixture = self.network.ingestor.mix_sparse(ids, probs, tail)
         memory = self.network.remember(mixture, lengths)
-        state = self.network.start(len(requests), requests[0].job.beam)
-        return Cohort(tuple(requests), memory, state, kind.value)
+        job = requests[0].job
+        if not job.forced:
+            state = self.network.start(len(requests), job.beam)
+            return Cohort(tuple(requests), memory, state, kind.value)
+        begun = torch.tensor([(END, *r.job.forced[:-1]) for r in requests])
+        log_probs, state = self.network.read(begun, memory, job.beam)
+        begun_requests = []
+        for request, values in zip(requests, log_probs.numpy(), strict=True):
+            search = request.state
+            for row in values:  # all rows of a forced beginning are alike: no reordering
+                search = request.search.advance(search, np.repeat(row[None], job.beam, axis=0))
+            begun_requests.append(replace(request, state=search))
+        return Cohort(tuple(begun_requests), memory, state, kind.value)
 
     @torch.inference_mode()
     def _advance(self, cohort: Cohort[Key]) -> Cohort[Key]:
@@ -241,6 +277,11 @@ class DecoderEngine(Generic[Key]):
             confidence=confidence,
             words=words,
         )
+
+
+def _alike(job: DecodeJob) -> tuple[int, DecodeKind, int]:
+    """Jobs with the same value may start together."""
+    return job.beam, job.kind, len(job.forced)
 
 
 def _keep(cohort: Cohort[Key], indices: list[int]) -> Cohort[Key]:

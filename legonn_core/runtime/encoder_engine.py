@@ -93,6 +93,8 @@ class EncoderEngine:
         blocks: dict[int, list[Marginals]] = {index: [] for index, _, _ in running}
         for turn in range(max((len(chunks) for _, _, chunks in running), default=0)):
             batch = [entry for entry in running if turn < len(entry[2]) and entry[0] in blocks]
+            if not batch:
+                break
             slots = [request.slot.slot for _, request, _ in batch]
             samples = np.stack([chunks[turn] for _, _, chunks in batch])
             for (index, _, _), block in zip(batch, self._forward(slots, samples), strict=True):

@@ -48,6 +48,8 @@ class JointSettings:
         length_bonus: Natural-log bonus a token.
         num_best: Hypotheses wanted, at most ``beam``.
         max_length: Most tokens of a hypothesis; None: the number of rows and a few.
+        peaks: Besides the decoder's choice, try this many classes that peak highest in the
+            marginals: what was clearly heard is weighed even where the decoder did not expect it.
     """
 
     beam: int = 5
@@ -55,6 +57,7 @@ class JointSettings:
     length_bonus: float = 0.0
     num_best: int = 1
     max_length: int | None = None
+    peaks: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_best <= self.beam:
@@ -123,7 +126,9 @@ class JointBeamSearch:
         limit = num_rows + LENGTH_MARGIN if settings.max_length is None else settings.max_length
         self._max_length = max(limit, len(self.forced))
         self._ctc = CtcPrefixScorer(log_probs, blank=blank) if settings.ctc_weight > 0 else None
-        self._ctc_choices = self._peaks(log_probs) if settings.ctc_weight == 1.0 else None
+        alone = settings.ctc_weight == 1.0
+        self._ctc_choices = self._peaks(log_probs, CTC_ONLY_CANDIDATES) if alone else None
+        self._heard = self._peaks(log_probs, settings.peaks if self._ctc else 0)
 
     def start(self) -> JointState:
         """Row 0 is the empty hypothesis, the others are dead; ``last_tokens`` is the start mark."""
@@ -188,8 +193,10 @@ class JointBeamSearch:
         if self._ctc_choices is not None:
             return np.tile(self._ctc_choices, (self.settings.beam, 1))
         wanted = math.ceil(PRE_BEAM_RATIO * self.settings.beam) + PRE_BEAM_EXTRA
+        wanted += len(self._heard)
         wanted = min(wanted, self._num_classes - len(self._silent))
         ranking = -following
+        ranking[:, self._heard] = -np.inf
         ranking[:, self._silent] = np.inf
         if wanted < self._num_classes - len(self._silent):
             chosen = np.argpartition(ranking, wanted, axis=1)[:, :wanted]
@@ -198,11 +205,11 @@ class JointBeamSearch:
         chosen.sort(axis=1)
         return chosen
 
-    def _peaks(self, log_probs: NDArray[np.float32]) -> NDArray[np.int64]:
-        """(C,) the classes with the highest peaks, ascending."""
+    def _peaks(self, log_probs: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+        """(C,) the ``count`` classes with the highest peaks, ascending."""
         peaks = log_probs.max(axis=0, initial=-np.inf)
         order = np.argsort(-peaks, kind="stable")
-        return np.sort(order[~np.isin(order, self._silent)][:CTC_ONLY_CANDIDATES])
+        return np.sort(order[~np.isin(order, self._silent)][:count])
 
     def _joint(
         self, state: JointState, decoder_scores: Floats, candidates: NDArray[np.int64]

@@ -59,6 +59,10 @@ class Simulator:
         confusions: From ``confusion_table`` or measured on real marginals.
         unigram: (V,) piece counts, for random insertions.
         seed: Of the generator.
+
+    Attributes:
+        ease: From 1 (sharp rows, nothing corrupted) to 0 (everything that may happen); a decoder
+            learns to find its place in clean rows first.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Simulator:
         self._confusions = confusions
         self._cumulative = np.cumsum(unigram / unigram.sum())
         self._rng = np.random.default_rng(seed)
+        self.ease = 0.0
 
     def _random_tokens(self, shape: tuple[int, ...]) -> NDArray[np.int64]:
         drawn = np.searchsorted(self._cumulative, self._rng.random(shape))
@@ -118,12 +123,19 @@ class Simulator:
         return np.repeat(values, lengths)
 
     def _rows(
-        self, heard: NDArray[np.int64], true: NDArray[np.int64], places: NDArray[np.int64]
+        self,
+        heard: NDArray[np.int64],
+        true: NDArray[np.int64],
+        places: NDArray[np.int64],
+        *,
+        clean: bool,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
-        rng, num_rows = self._rng, len(places)
-        sharp = rng.uniform(2.0, 10.0) * rng.uniform(0.9, 1.1, num_rows)
-        noise, temperature = rng.uniform(0.0, 1.2), np.exp(rng.uniform(-0.7, 0.7))
+        rng, num_rows, ease = self._rng, len(places), self.ease
+        sharp = rng.uniform(2.0 + 4.0 * ease, 10.0) * rng.uniform(0.9, 1.1, num_rows)
+        noise, temperature = rng.uniform(0.0, 1.2 - 0.9 * ease), np.exp(rng.uniform(-0.7, 0.7))
         blank_bias = rng.normal(0.0, 1.0)
+        if clean:
+            sharp, noise, temperature, blank_bias = np.full(num_rows, 12.0), 0.0, 1.0, 0.0
         is_blank = places < 0
         main = np.where(is_blank, 0, heard[places])
         truth = np.where(is_blank, 0, true[places])
@@ -144,6 +156,8 @@ class Simulator:
         order = -0.4 * np.arange(8)
         logits[:, 5:13] = np.where(is_blank[:, None], -30.0, order) + 0.0
         logits[:, 13:] = -2.0
+        if clean:
+            logits[:, 1:] = logits[:, 1:].clip(max=0.0)
         logits += noise * rng.gumbel(size=logits.shape)
         logits /= temperature
         logits -= logits.max(axis=1, keepdims=True)
@@ -160,16 +174,17 @@ class Simulator:
         Args:
             sequences: Non-empty, without blanks.
             max_rows: Sequences are squeezed to fit.
-            clean: No corruption (for tests: the best path collapses to the sequence).
+            clean: No corruption and sharp rows (for tests: the best path reads the sequence).
         """
         made = []
         for sequence in sequences:
             tokens = np.asarray(sequence, dtype=np.int64)
             rate = 0.0 if clean else self._rng.choice([0.0, 0.04, 0.08, 0.15, 0.25])
+            rate *= 1.0 - self.ease
             heard, true = self._corrupt(tokens, rate) if rate else (tokens, tokens)
             kappa = float(np.exp(self._rng.normal(1.05, 0.25)))
             places = self._path(heard, kappa)[:max_rows]
-            made.append(self._rows(heard, true, places))
+            made.append(self._rows(heard, true, places, clean=clean))
         lengths = np.array([len(rows[0]) for rows in made], dtype=np.int64)
         width, top = -(-int(lengths.max()) // 16) * 16, made[0][0].shape[1]
         ids = np.zeros((len(made), width, top), dtype=np.int64)

@@ -47,6 +47,7 @@ class TextRecipe:
     batch_rows: int = 6000
     ctc_only_steps: int = 200
     simulated_share: float = 0.5
+    easy_until: float = 0.4
     gradient_gate: float = 0.2
     smoothing: float = 0.1
     input_drop: float = 0.08
@@ -193,7 +194,6 @@ class TextTrainer:
             confusion_table(self.pieces.vocabulary), unigram.astype(np.float64), seed=recipe.seed
         )
         lengths = np.array([3.3 * len(text) for text in texts])
-        print(f"plain English: {len(texts)} lines", flush=True)
         for indices in drawn_batches(
             lengths, weights, budget=recipe.batch_rows, seed=recipe.seed + 1
         ):
@@ -229,6 +229,8 @@ class TextTrainer:
         """Cross-entropy of the decoder on marginals made from plain text."""
         assert self.decoder is not None and self.simulated is not None
         texts, simulator = next(self.simulated)
+        progress = self.seconds / (60 * self.recipe.minutes)
+        simulator.ease = max(0.0, 1.0 - progress / self.recipe.easy_until)
         batch = simulator(texts, max_rows=self.decoder.shape.max_rows)
         probs = torch.from_numpy(batch.probs).bfloat16()
         mixture = self.decoder.ingestor.mix_sparse(

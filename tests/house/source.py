@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {
     "legonn": ROOT / "protos/python/legonn",
     "legonn_core": ROOT / "legonn_core",
+    "legonn_loadtest": ROOT / "loadtest/legonn_loadtest",
     "legonn_server": ROOT / "server/legonn_server",
 }
 GENERATED = ROOT / "protos/python/legonn/v1"

@@ -1,4 +1,4 @@
-"""What a user gets: three packages, the licence, and nothing else."""
+"""What a user gets: four packages, the licence, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.house.source import ROOT
 
-TOP_LEVEL = {"legonn", "legonn_core", "legonn_server"}
+TOP_LEVEL = {"legonn", "legonn_core", "legonn_loadtest", "legonn_server"}
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +31,13 @@ def wheel(tmp_path_factory):
         yield archive
 
 
-def test_only_our_three_packages_are_importable(wheel):
+def test_only_our_four_packages_are_importable(wheel):
     roots = {name.partition("/")[0] for name in wheel.namelist()}
     assert {root for root in roots if not root.endswith(".dist-info")} == TOP_LEVEL
 
 
 def test_no_tests_weights_or_caches_travel(wheel):
-    unwanted = ("tests/", "test_", "loadtest", "__pycache__", ".safetensors", ".flac", "card.toml")
+    unwanted = ("tests/", "test_", "__pycache__", ".safetensors", ".flac", "card.toml")
     assert not [name for name in wheel.namelist() if any(word in name for word in unwanted)]
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from concurrent import futures
 from contextlib import contextmanager
@@ -73,16 +74,18 @@ class FakeLegonn(
     def StreamingRecognize(self, request_iterator, context):
         response = speech_service_pb2.StreamingRecognizeResponse
         self._check(context)
-        self.audio = b""
+        audio = b""
         config = next(request_iterator).config
         self.configs.append(config)
         yield response(sequence=0, started={"session_id": "s-1", "request_id": "r-1"})
         for request in request_iterator:
-            self.audio += request.audio.content
+            audio += request.audio.content
+        self.audio = audio
+        next_sequence = itertools.count(1)
         if config.interim_results:
             partial = {"revision": 1, "stable_text": "hel", "tail_text": "lo", "segment_index": 0}
-            yield response(sequence=1, partial=partial)
-        num_samples = len(self.audio) // 2
+            yield response(sequence=next(next_sequence), partial=partial)
+        num_samples = len(audio) // 2
         end = seconds(num_samples / config.sample_rate_hertz)
         word = {
             "text": "hello",
@@ -98,9 +101,9 @@ class FakeLegonn(
             "decoder": "decoder-en/1",
             "reason": "FINAL_REASON_HALF_CLOSE",
         }
-        yield response(sequence=2, audio_processed=end, final=final)
+        yield response(sequence=next(next_sequence), audio_processed=end, final=final)
         summary = {"samples_received": num_samples, "samples_in_finals": num_samples}
-        yield response(sequence=3, summary={**summary, "num_segments": 1})
+        yield response(sequence=next(next_sequence), summary={**summary, "num_segments": 1})
 
     def Translate(self, request, context):
         self._check(context)
@@ -140,9 +143,9 @@ class FakeLegonn(
 
 
 @contextmanager
-def serving() -> Iterator[FakeLegonn]:
+def serving(fake: FakeLegonn | None = None) -> Iterator[FakeLegonn]:
     """A fake on a port that the kernel chooses."""
-    fake = FakeLegonn()
+    fake = fake or FakeLegonn()
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
     speech_service_pb2_grpc.add_SpeechServiceServicer_to_server(fake, server)
     translation_service_pb2_grpc.add_TranslationServiceServicer_to_server(fake, server)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from google.protobuf.duration_pb2 import Duration
@@ -79,6 +80,11 @@ def audio_request(content: bytes) -> speech_service_pb2.StreamingRecognizeReques
 
 def event(response: speech_service_pb2.StreamingRecognizeResponse) -> streams.Event | None:
     """One message of the server as an event; None for a kind that this version does not know."""
+    found = _event(response)
+    return replace(found, sequence=response.sequence) if found else None
+
+
+def _event(response: speech_service_pb2.StreamingRecognizeResponse) -> streams.Event | None:
     kind = response.WhichOneof("event")
     if kind == "started":
         return streams.Started(response.started.session_id, response.started.request_id)

@@ -1,6 +1,8 @@
 """What a client sends as wishes and gets as events: plain frozen values, free of protobuf and gRPC.
 
-Times are seconds as float from the session's first sample; indices and samples count from 0.
+Times are seconds as float from the session's first sample; indices and samples count from 0. Every
+event has the ``sequence`` of its message, which counts from 0 without a gap (-1 if it came from no
+stream).
 """
 
 from __future__ import annotations
@@ -59,6 +61,7 @@ class Started:
 
     session_id: str
     request_id: str
+    sequence: int = field(default=-1, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Partial:
     stable_text: str
     tail_text: str
     end_s: float
+    sequence: int = field(default=-1, kw_only=True)
 
     @property
     def text(self) -> str:
@@ -105,6 +109,7 @@ class Final:
     decoder: str = ""
     replays: int = 0
     reason: str = ""
+    sequence: int = field(default=-1, kw_only=True)
 
     @property
     def text(self) -> str:
@@ -123,6 +128,7 @@ class SpeechMark:
 
     kind: str
     offset_s: float
+    sequence: int = field(default=-1, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +138,7 @@ class Notice:
     kind: str
     message: str
     grace_s: float | None = None
+    sequence: int = field(default=-1, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +150,7 @@ class Summary:
     samples_non_speech: int
     num_segments: int
     num_replays: int
+    sequence: int = field(default=-1, kw_only=True)
 
 
 Event = Started | Partial | Final | SpeechMark | Notice | Summary

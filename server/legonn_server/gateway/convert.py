@@ -155,7 +155,7 @@ def _rule(config: RecognitionConfig, defaults: EndpointRule) -> EndpointRule:
     if asked.start_speech.ToMilliseconds() != 0:
         raise NotImplementedYet("endpointing.start_speech other than 0 s is not served yet")
     silence = _in_range(asked, "end_silence", defaults.end_silence_ms, 200, 5_000)
-    longest = _in_range(asked, "max_segment", defaults.max_segment_ms, 2_000, 60_000)
+    longest = _in_range(asked, "max_segment", defaults.max_segment_ms, 2_000, 25_000)
     return replace(
         defaults,
         end_silence_ms=silence,

@@ -323,7 +323,7 @@ class _Writer:
                 max_message_bytes=limits.max_message_bytes,
                 max_chunk_duration=convert.duration(int(limits.max_chunk_seconds * 1000), 1000),
                 max_pending_duration=convert.duration(int(limits.max_pending_seconds * 1000), 1000),
-                max_segment_duration=convert.duration(60, 1),
+                max_segment_duration=convert.duration(25, 1),
             ),
         )
 

@@ -78,6 +78,7 @@ def test_a_stream_gives_typed_events(client, server):
     options = legonn.SpeechOptions(end_silence_s=0.25, max_segment_s=10.5)
     events = list(client.stream(iter([b"\0\0" * 160] * 3), options))
     assert [type(event).__name__ for event in events] == ["Started", "Partial", "Final", "Summary"]
+    assert [event.sequence for event in events] == [0, 1, 2, 3]
     started, partial, final, summary = events
     assert started.session_id == "s-1" and partial.text == "hello"
     assert (final.reason, final.encoder, final.end_sample) == ("HALF_CLOSE", "speech-en/1", 480)
