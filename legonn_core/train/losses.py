@@ -31,7 +31,12 @@ def ctc_loss(log_probs: Tensor, rows: Tensor, targets: list[tuple[int, ...]]) ->
         log_probs: (B, U, V) float32, normalised.
         rows: (B,) positions of each row.
         targets: Blank-free classes; an empty one asks for blanks only.
+
+    Returns:
+        A scalar; 0 where there are no rows.
     """
+    if not targets:
+        return log_probs.sum()
     padded, lengths = pad_targets(targets)
     losses = F.ctc_loss(
         log_probs.transpose(0, 1),

@@ -96,7 +96,6 @@ class SpeechTrainer:
         logits, rows = self.encoder(samples, chunks, chunk_rows=rows_a_chunk)
         usable = feasible(targets, rows)
         if not usable.all():
-            targets = [t if ok else () for t, ok in zip(targets, usable, strict=True)]
             logits, rows = logits[usable], rows[usable]
             targets = [t for t, ok in zip(targets, usable, strict=True) if ok]
         return ctc_loss(logits.float().log_softmax(dim=-1), rows, targets)

@@ -116,6 +116,7 @@ class AsyncClient:
             requests.cancel = call.cancel
             try:
                 async for response in call:
+                    requests.is_accepted.set()
                     event = _convert.event(response)
                     if event is not None:
                         yield event
@@ -186,10 +187,13 @@ class _Requests:
         self._config = config
         self._chunks = chunks
         self.kept = _channel.Kept()
+        self.is_accepted = asyncio.Event()
         self.cancel: Callable[[], object] = bool  # until there is a call, nothing to cancel
 
     async def messages(self) -> AsyncIterator[speech_service_pb2.StreamingRecognizeRequest]:
         yield self._config
+        # A refusal that meets a write in flight is reported by gRPC as an internal error.
+        await self.is_accepted.wait()
         with self.kept:
             async for chunk in _each(self._chunks):
                 yield _convert.audio_request(chunk)
