@@ -100,6 +100,8 @@ def check(module: LoadedModule, folder: Path) -> float:
         raise BadModule(
             f"{module.ref}: golden output has {found.shape[0]} rows, {len(classes)} expected"
         )
+    if classes.size and int(classes.max()) >= found.shape[1]:
+        raise BadModule(f"{module.ref}: {FILE} names a class that the vocabulary does not have")
     chosen = np.take_along_axis(found, classes.astype(np.int64), axis=1)
     difference = float(np.abs(chosen - probs).max(initial=0.0))
     if not difference <= TOLERANCE:  # NaN too

@@ -140,6 +140,9 @@ def drawn_batches(
 
     Yields:
         Index arrays.
+
+    Raises:
+        ValueError: If a whole pool gives no full batch.
     """
     rng = np.random.default_rng(seed)
     cumulative = np.cumsum(weights / weights.sum())
@@ -151,5 +154,7 @@ def drawn_batches(
         for cost in np.unique(costs):
             alike, size = drawn[costs == cost], max(8, int(budget // cost) // 8 * 8)
             batches += [alike[i : i + size] for i in range(0, len(alike) // size * size, size)]
+        if not batches:
+            raise ValueError(f"budget {budget}: no length fills a batch among {pool} examples")
         for index in rng.permutation(len(batches)):
             yield batches[index]
