@@ -85,6 +85,7 @@ class SpeechTrainer:
         )
         self.rng = np.random.default_rng(recipe.seed)
         self.seconds = self.heard = 0.0
+        self.started = time.monotonic()
 
     def loss(self) -> Tensor:
         """CTC on one batch under a random chunk size."""
@@ -128,7 +129,7 @@ class SpeechTrainer:
                 print(
                     f"step {self.optimizer.steps}  {self.seconds / 60:.1f}/{recipe.minutes} min"
                     f"  ctc {np.mean(losses):.3f}  norm {norm:.2f}"
-                    f"  {self.heard / self.seconds:.0f}x real time",
+                    f"  {self.heard / (time.monotonic() - self.started):.0f}x real time",
                     flush=True,
                 )
                 losses.clear()

@@ -16,7 +16,7 @@ from legonn_core.errors import (
 )
 from legonn_core.interface import codec
 from legonn_core.interface.marginals import Marginals
-from legonn_core.runtime.decoder_engine import COHORT_REQUESTS, DecoderEngine
+from legonn_core.runtime.decoder_engine import COHORT_REQUESTS, PEAKS, DecoderEngine
 from legonn_core.runtime.messages import DecodeJob, DecodeKind, DecodeResult
 from legonn_core.search.joint import JointBeamSearch, JointSettings
 from tests.support.tiny import DECODER, NUM_CLASSES
@@ -68,7 +68,11 @@ def by_hand(module, job: DecodeJob) -> list[tuple[tuple[int, ...], float]]:
     """One request, token by token, forced ones too: what the engine's shortcuts must equal."""
     block = Marginals.concatenate([codec.decode(data) for data in job.marginals])
     settings = JointSettings(
-        beam=job.beam, ctc_weight=job.ctc_weight or 0.0, num_best=job.num_best, length_bonus=0.0
+        beam=job.beam,
+        ctc_weight=job.ctc_weight or 0.0,
+        num_best=job.num_best,
+        length_bonus=0.0,
+        peaks=PEAKS,
     )
     search = JointBeamSearch(settings, block.dense(NUM_CLASSES), forced=job.forced)
     network, found = module.network, search.start()
