@@ -21,6 +21,7 @@ from legonn_core.errors import BadConfig, LegonnError
 from legonn_core.interface.card import Calibration, DataSource, DecodingDefaults, ModuleKind
 from legonn_core.interface.reference import ModuleRef
 from legonn_core.train.package import Packaging, averaged_part, golden_source, write_module
+from legonn_core.train.pieces import PiecesRecipe, PiecesTrainer
 from legonn_core.train.speech_trainer import SpeechRecipe, SpeechTrainer
 from legonn_core.train.text_data import EnglishPieces
 from legonn_core.train.text_trainer import TextRecipe, TextTrainer
@@ -32,7 +33,12 @@ EXAMPLES = """examples:
   legonn train recipes/text-de.toml --package 2    write version 2 into modules/
 """
 
-KINDS = {"text": (TextRecipe, TextTrainer), "speech": (SpeechRecipe, SpeechTrainer)}
+KINDS = {
+    "text": (TextRecipe, TextTrainer),
+    "speech": (SpeechRecipe, SpeechTrainer),
+    "vocabulary": (PiecesRecipe, PiecesTrainer),
+    "pieces": (PiecesRecipe, PiecesTrainer),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         content = tomllib.loads(arguments.recipe.read_text("utf-8"))
         recipe, trainer, described = read_recipe(content, minutes=arguments.minutes)
-        if arguments.package:
+        if arguments.package and not isinstance(recipe, PiecesRecipe):
             for entry in described:
                 packaging = _packaging(entry, recipe, arguments)
                 checkpoint = Path(recipe.out) / "checkpoint.pt"
@@ -68,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def read_recipe(
     content: Mapping[str, object], *, minutes: float | None
-) -> tuple[TextRecipe | SpeechRecipe, type, list[dict[str, object]]]:
+) -> tuple[TextRecipe | SpeechRecipe | PiecesRecipe, type, list[dict[str, object]]]:
     """Split a recipe's TOML into settings, trainer and the modules it makes.
 
     Raises:
@@ -82,7 +88,7 @@ def read_recipe(
     fields = {f.name for f in dataclasses.fields(settings)}
     if unknown := sorted(set(values) - fields):
         raise BadConfig(f"unknown key {unknown[0]!r}; known: {', '.join(sorted(fields))}")
-    if minutes is not None:
+    if minutes is not None and "minutes" in fields:
         values["minutes"] = minutes
     try:
         recipe = settings(**values)
