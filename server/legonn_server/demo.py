@@ -19,7 +19,7 @@ from pathlib import Path
 
 CLIP = Path("tests/data/jfk.flac")
 GERMAN = "Guten Morgen! Wo ist der Bahnhof?"
-ROMANIAN = "Bună dimineața! Unde este gara?"
+ROMANIAN = "Tom spune că va aștepta. Nu cred că ai dreptate."
 
 READY = re.compile(r"legonn is ready at (\S+:\d+)")
 START_SECONDS = 120  # torch from a cold disk and the first run of every module

@@ -26,7 +26,7 @@ from legonn_server.config.settings import ServerSettings, Settings
 MAX_WER_PERCENT = 40.0
 SENTENCES = {
     "de": ("Ich habe heute keine Zeit.", "time"),
-    "ro": ("Unde este gara?", "station"),
+    "ro": ("Tom spune că va aștepta.", "wait"),
 }
 STREAMS = {"with partials": True, "finals only": False}
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +32,9 @@ from legonn.v1 import (
     speech_service_pb2_grpc,
     translation_service_pb2_grpc,
 )
+
+ACCEPTED_WITHIN_S = 2.0
+"""How long audio waits for the server's first word."""
 
 
 class AsyncClient:
@@ -192,8 +195,10 @@ class _Requests:
 
     async def messages(self) -> AsyncIterator[speech_service_pb2.StreamingRecognizeRequest]:
         yield self._config
-        # A refusal that meets a write in flight is reported by gRPC as an internal error.
-        await self.is_accepted.wait()
+        # A refusal that meets a write in flight is reported by gRPC as an internal error. A server
+        # that never says "started" gets its audio all the same.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.is_accepted.wait(), ACCEPTED_WITHIN_S)
         with self.kept:
             async for chunk in _each(self._chunks):
                 yield _convert.audio_request(chunk)

@@ -27,7 +27,7 @@ def test_a_vocabulary_has_the_blank_first_and_a_closed_alphabet(root):
     recipe = PiecesRecipe(
         sources=[source(origin_keep={"other": 0.0})],
         out="en/9",
-        size=40,
+        size=32,
         name="en/9",
         least=4,
         threads=1,
@@ -35,7 +35,7 @@ def test_a_vocabulary_has_the_blank_first_and_a_closed_alphabet(root):
     PiecesTrainer(recipe, root=root).run()
     vocabulary = Vocabulary.from_json((root / "en/9/vocabulary.json").read_text("utf-8"))
     assert vocabulary.tokens[0] == "<blank>"
-    assert len(vocabulary) == 40
+    assert len(vocabulary) == 32
     characters = {c for token in vocabulary.tokens[1:] for c in token}
     assert not characters & set("Üſ☃")
     processor = sentencepiece.SentencePieceProcessor(model_file=str(root / "en/9/pieces.model"))
@@ -46,7 +46,7 @@ def test_a_vocabulary_has_the_blank_first_and_a_closed_alphabet(root):
 
 def test_a_vocabulary_is_never_made_anew(root):
     (root / "en/9").mkdir(parents=True)
-    recipe = PiecesRecipe(sources=[source()], out="en/9", size=40, name="en/9")
+    recipe = PiecesRecipe(sources=[source()], out="en/9", size=32, name="en/9")
     with pytest.raises(BadConfig, match="there already"):
         PiecesTrainer(recipe, root=root)
 
