@@ -36,7 +36,6 @@ class SpeechRecipe:
     row_chunks: tuple[int, ...] = (8, 12, 16, 20, 26)
     dropout: float = 0.05
     full_context_share: float = 0.1
-    initial: str = ""
     seed: int = 1
     threads: int = 1
 
@@ -56,11 +55,7 @@ class SpeechTrainer:
                 len(self.pieces.vocabulary), dropout=recipe.dropout, **recipe.encoder
             )
         )
-        if recipe.initial:
-            saved = torch.load(root / recipe.initial, weights_only=True)
-            self.encoder.load_state_dict(saved["average"])
-        else:
-            load_trunk(self.encoder, root / recipe.whisper)
+        load_trunk(self.encoder, root / recipe.whisper)
         recordings: list[Recording] = []
         weights: list[float] = []
         for entry in recipe.sets:

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 CLIP = Path("tests/data/jfk.flac")
-GERMAN = "Guten Morgen! Wo ist der Bahnhof?"
+GERMAN = "Ich habe heute keine Zeit. Wo ist der Bahnhof?"
 ROMANIAN = "Tom spune că va aștepta. Nu cred că ai dreptate."
 
 READY = re.compile(r"legonn is ready at (\S+:\d+)")
