@@ -23,7 +23,7 @@ from legonn_loadtest.scoring import normalized, word_error_rate
 from legonn_server.app import Gateway, build_backend
 from legonn_server.config.settings import ServerSettings, Settings
 
-# Measured: 40.9 with partials (what is committed early stays), 31.8 with finals only. One word is 4.5.
+# Measured: 40.9 with partials (text committed early stays), 31.8 without. One word is 4.5.
 MAX_WER_PERCENT = 45.5
 SENTENCES = {
     "de": ("Ich habe heute keine Zeit.", "time"),
