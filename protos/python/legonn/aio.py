@@ -36,6 +36,9 @@ from legonn.v1 import (
 ACCEPTED_WITHIN_S = 2.0
 """How long audio waits for the server's first word."""
 
+REFUSAL_ATTEMPTS = 3
+"""A refusal may meet the config in flight; gRPC then reports its own error in place of ours."""
+
 
 class AsyncClient:
     """One connection to a legonn server, for one event loop; made inside it.
@@ -113,22 +116,36 @@ class AsyncClient:
     ) -> AsyncIterator[Event]:
         """Send audio as it comes and yield what the server says; see ``legonn.Client.stream``."""
         config = _convert.config_request(options or SpeechOptions(), sample_rate_hertz)
-        requests = _Requests(config, chunks)
         with _rpc_errors():
-            call = self._speech.StreamingRecognize(requests.messages())
-            requests.cancel = call.cancel
-            try:
-                async for response in call:
-                    requests.is_accepted.set()
-                    event = _convert.event(response)
-                    if event is not None:
+            for attempt in range(REFUSAL_ATTEMPTS):
+                requests = _Requests(config, chunks)
+                try:
+                    async for event in self._events(requests):
                         yield event
-            except (grpc.RpcError, asyncio.CancelledError):
-                requests.kept.check()
-                raise
-            finally:
-                call.cancel()
+                except grpc.aio.AioRpcError as error:
+                    # Nothing was accepted and no chunk taken: ask again for the true reason.
+                    if requests.is_accepted.is_set() or not _hides_refusal(error):
+                        raise
+                    if attempt + 1 == REFUSAL_ATTEMPTS:
+                        raise
+                else:
+                    return
+
+    async def _events(self, requests: _Requests) -> AsyncIterator[Event]:
+        call = self._speech.StreamingRecognize(requests.messages())
+        requests.cancel = call.cancel
+        try:
+            async for response in call:
+                requests.is_accepted.set()
+                event = _convert.event(response)
+                if event is not None:
+                    yield event
+        except (grpc.RpcError, asyncio.CancelledError):
             requests.kept.check()
+            raise
+        finally:
+            call.cancel()
+        requests.kept.check()
 
     @overload
     async def translate(self, text: str, *, source: str, target: str = "en") -> str: ...
@@ -204,6 +221,10 @@ class _Requests:
                 yield _convert.audio_request(chunk)
         if self.kept.error:
             self.cancel()
+
+
+def _hides_refusal(error: grpc.aio.AioRpcError) -> bool:
+    return error.code() is grpc.StatusCode.INTERNAL and "from Core" in (error.details() or "")
 
 
 async def _each(chunks: Iterable[bytes] | AsyncIterable[bytes]) -> AsyncIterator[bytes]:
