@@ -1,6 +1,6 @@
 """Weights on disk: safetensors, matrices as int8 with one scale an output channel.
 
-A matrix of int8 takes half of bf16; what it cost in quality stands in docs/results. A file is
+A matrix of int8 takes half of bf16; what it costs in quality was not yet measured. A file is
 checked against its card before one tensor is read, and the format cannot run code.
 """
 
