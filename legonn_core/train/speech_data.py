@@ -73,11 +73,16 @@ def read_set(root: Path, chosen: SpeechSet, pieces: EnglishPieces) -> list[Recor
 class SpeechBatcher:
     """Packs utterances into rows of equal length, each row disturbed in its own way.
 
+    A batch's length is that of an utterance drawn by weight and duration, and every row begins
+    with one of nearly that length: rows filled only with what happens to fit would prefer short
+    utterances and never show the long ones.
+
     Args:
         recordings: All training utterances.
-        weights: (N,) sampling weights.
+        weights: (N,) sampling weights of a second of audio.
         chunk_samples: Rows are whole chunks.
-        row_chunks: Row lengths to choose from, in chunks.
+        min_chunks: Shortest row; shorter utterances share one.
+        max_chunks: Longest row; utterances that don't fit are left out.
         batch_seconds: Audio a batch.
         seed: Of the generator.
     """
@@ -88,19 +93,36 @@ class SpeechBatcher:
         weights: NDArray[np.float64],
         *,
         chunk_samples: int,
-        row_chunks: Sequence[int],
+        min_chunks: int,
+        max_chunks: int,
         batch_seconds: float,
-        seed: int,
+        seed: Sequence[int],
     ) -> None:
-        self.recordings = recordings
-        self.cumulative = np.cumsum(weights / weights.sum())
-        self.chunk_samples, self.row_chunks = chunk_samples, tuple(row_chunks)
+        self.chunk_samples = chunk_samples
+        self.min_chunks, self.max_chunks = min_chunks, max_chunks
+        needs = np.array([self._room(len(r.samples)) for r in recordings])
+        order = np.argsort(needs, kind="stable")
+        order = order[needs[order] <= max_chunks * chunk_samples]
+        self.recordings: list[Recording] = [recordings[i] for i in order]
+        self.needs = needs[order]
+        self.cumulative = np.cumsum(weights[order])
+        self.cumulative_seconds = np.cumsum(weights[order] * self.needs)
         self.batch_seconds = batch_seconds
         self.rng = np.random.default_rng(seed)
 
-    def _draw(self) -> Recording:
-        index = int(np.searchsorted(self.cumulative, self.rng.random()))
-        return self.recordings[min(index, len(self.recordings) - 1)]
+    @staticmethod
+    def _room(num_samples: int) -> int:
+        """Samples that an utterance may need: slowed down, and 400 ms of silence behind it."""
+        return int(num_samples * 1.12 + 0.4 * SAMPLE_RATE)
+
+    def _draw(self, cumulative: NDArray[np.float64], low: int, high: int) -> Recording:
+        """One of the utterances ``low`` to ``high - 1`` in order of length."""
+        first = cumulative[low - 1] if low else 0.0
+        at = first + self.rng.random() * (cumulative[high - 1] - first)
+        return self.recordings[min(int(np.searchsorted(cumulative, at)), high - 1)]
+
+    def _any(self) -> Recording:
+        return self._draw(self.cumulative, 0, len(self.recordings))
 
     def _spoken(self, recording: Recording) -> NDArray[np.float32]:
         """One utterance at its own speed and level."""
@@ -115,23 +137,23 @@ class SpeechBatcher:
         return samples
 
     def _row(self, length: int) -> tuple[NDArray[np.float32], tuple[int, ...]]:
-        """Utterances with pauses until no drawn one fits; 400 ms stay silent at the end."""
+        """A long utterance, then more with pauses until a drawn one does not fit."""
         rng = self.rng
         row = np.zeros(length, dtype=np.float32)
         tokens: tuple[int, ...] = ()
-        at = int(rng.uniform(0.0, 0.5) * SAMPLE_RATE)
         if rng.random() < 0.02:
             return row, ()
-        misses = 0
-        while misses < 4:
-            recording = self._draw()
-            if at + len(recording.samples) * 1.12 + 0.4 * SAMPLE_RATE > length:
-                misses += 1
-                continue
+        high = int(np.searchsorted(self.needs, length, side="right"))
+        low = min(int(np.searchsorted(self.needs, 0.75 * length)), high - 1)
+        recording = self._draw(self.cumulative_seconds, low, high)
+        spare = (length - self._room(len(recording.samples))) / SAMPLE_RATE
+        at = int(rng.uniform(0.0, min(0.5, spare)) * SAMPLE_RATE)
+        while at + self._room(len(recording.samples)) <= length:
             samples = self._spoken(recording)
             row[at : at + len(samples)] = samples
             at += len(samples) + int(rng.uniform(0.05, 0.7) * SAMPLE_RATE)
             tokens += recording.tokens
+            recording = self._any()
         return row, tokens
 
     def _disturbed(self, row: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -139,7 +161,7 @@ class SpeechBatcher:
         rng, kind = self.rng, self.rng.random()
         level = float(np.sqrt(np.mean(row**2))) + 1e-4
         if kind < 0.25:
-            other = self._draw().samples.astype(np.float32) / 32768.0
+            other = self._any().samples.astype(np.float32) / 32768.0
             other = np.resize(np.roll(other, rng.integers(len(other))), len(row))
             scale = level / (float(np.sqrt(np.mean(other**2))) + 1e-6)
             row = row + other * scale * 10 ** (-rng.uniform(8.0, 25.0) / 20)
@@ -171,7 +193,8 @@ class SpeechBatcher:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, list[tuple[int, ...]]]]:
         """Yield samples (B, N), chunks (B,) and targets for ever."""
         while True:
-            chunks = int(self.rng.choice(self.row_chunks))
+            need = self._room(len(self._draw(self.cumulative_seconds, 0, len(self.needs)).samples))
+            chunks = max(self.min_chunks, -(-need // self.chunk_samples))
             length = chunks * self.chunk_samples
             batch = max(2, int(self.batch_seconds * SAMPLE_RATE / length))
             rows = [self._row(length) for _ in range(batch)]

@@ -11,16 +11,33 @@ import torch
 from torch import Tensor
 
 from legonn_core.encoders.speech import SpeechEncoder, SpeechEncoderShape
+from legonn_core.train.letters import LetterAlphabet, LetterHead
 from legonn_core.train.losses import ctc_loss, feasible
 from legonn_core.train.optimize import MasterOptimizer, cosine_rate
+from legonn_core.train.package import averaged_part
 from legonn_core.train.speech_data import Recording, SpeechBatcher, SpeechSet, read_set
 from legonn_core.train.text_data import EnglishPieces
 from legonn_core.train.whisper import load_trunk
 
+TRUNK = ("conv1", "conv2", "layers", "trunk_norm")
+"""The parts of the encoder that Whisper's weights fill."""
+
+LETTERS_A_PIECE = 3.4
+"""About so many letters are in a piece of ``en/1``: it puts both losses on one scale."""
+
 
 @dataclass(frozen=True, slots=True)
 class SpeechRecipe:
-    """What a speech recipe's TOML may say; see ``recipes/``."""
+    """What a speech recipe's TOML may say; see ``recipes/``.
+
+    Attributes:
+        row_chunks: Shortest and longest training row.
+        character_weight: Of a second CTC loss over letters, read off the trunk (InterCTC, arXiv
+            2102.03216, with the classes of hierarchical CTC): a few hours of speech show each
+            letter often and each sub-word seldom. Its head is not part of the module.
+        start: A checkpoint to begin from in place of Whisper's weights alone.
+        frozen_steps: How long the trunk stands still while the new layers settle.
+    """
 
     sets: list[dict[str, object]]
     vocabulary: str
@@ -33,7 +50,9 @@ class SpeechRecipe:
     frozen_steps: int = 150
     warmup_steps: int = 150
     batch_seconds: float = 160.0
-    row_chunks: tuple[int, ...] = (8, 12, 16, 20, 26)
+    row_chunks: tuple[int, int] = (10, 40)
+    character_weight: float = 0.3
+    start: str = ""
     dropout: float = 0.05
     full_context_share: float = 0.1
     seed: int = 1
@@ -56,6 +75,8 @@ class SpeechTrainer:
             )
         )
         load_trunk(self.encoder, root / recipe.whisper)
+        if recipe.start:
+            self.encoder.load_state_dict(averaged_part(root / recipe.start, "encoder"))
         recordings: list[Recording] = []
         weights: list[float] = []
         for entry in recipe.sets:
@@ -65,41 +86,62 @@ class SpeechTrainer:
             print(f"{chosen.path}: {len(found)} utterances, {hours:.2f} h", flush=True)
             recordings += found
             weights += [chosen.weight] * len(found)
-        self.batches = iter(
-            SpeechBatcher(
-                recordings,
-                np.asarray(weights),
-                chunk_samples=self.encoder.shape.chunk_samples,
-                row_chunks=recipe.row_chunks,
-                batch_seconds=recipe.batch_seconds,
-                seed=recipe.seed,
-            )
-        )
+        self.recordings, self.weights = recordings, np.asarray(weights)
+        self.alphabet = LetterAlphabet(self.pieces.vocabulary)
+        self.letters = LetterHead(self.encoder, self.alphabet.num_classes)
         self.encoder.bfloat16()
         self.encoder.log_mel.float()
+        self.letters.bfloat16()
         self.optimizer = MasterOptimizer(
-            self.encoder.named_parameters(),
+            [
+                *((f"encoder.{name}", p) for name, p in self.encoder.named_parameters()),
+                *((f"letters.{name}", p) for name, p in self.letters.named_parameters()),
+            ],
             rate=recipe.rate,
-            scales=dict.fromkeys(("conv1", "conv2", "layers", "trunk_norm"), recipe.trunk_scale),
+            scales=dict.fromkeys((f"encoder.{name}" for name in TRUNK), recipe.trunk_scale),
             clip_norm=2.0,
         )
-        self.rng = np.random.default_rng(recipe.seed)
+        self._draw_from(0)
         self.seconds = self.heard = 0.0
+        self.losses: list[float] = []
+        self.letter_losses: list[float] = []
         self.started = time.monotonic()
 
+    def _draw_from(self, step: int) -> None:
+        """Seed the draws: a resumed run goes on to batches that it has not had."""
+        recipe = self.recipe
+        self.rng = np.random.default_rng([recipe.seed, step])
+        torch.manual_seed(recipe.seed + step)
+        shortest, longest = recipe.row_chunks
+        self.batches = iter(
+            SpeechBatcher(
+                self.recordings,
+                self.weights,
+                chunk_samples=self.encoder.shape.chunk_samples,
+                min_chunks=shortest,
+                max_chunks=longest,
+                batch_seconds=recipe.batch_seconds,
+                seed=[recipe.seed, step, 1],
+            )
+        )
+
     def loss(self) -> Tensor:
-        """CTC on one batch under a random chunk size."""
+        """CTC on one batch under a random chunk size, at the interface and over letters."""
         samples, chunks, targets = next(self.batches)
         self.heard += samples.numel() / 16000
         full = self.rng.random() < self.recipe.full_context_share
         sizes = [4, 8, 8, 8, 16]
         rows_a_chunk = 0 if full else int(self.rng.choice(sizes))
         logits, rows = self.encoder(samples, chunks, chunk_rows=rows_a_chunk)
-        usable = feasible(targets, rows)
-        if not usable.all():
-            logits, rows = logits[usable], rows[usable]
-            targets = [t for t, ok in zip(targets, usable, strict=True) if ok]
-        return ctc_loss(logits.float().log_softmax(dim=-1), rows, targets)
+        loss = _feasible_ctc(logits, rows, targets)
+        self.losses.append(float(loss.detach()))
+        if self.recipe.character_weight:
+            spelt = [self.alphabet.spell(target) for target in targets]
+            frames = rows.new_full((len(rows),), self.letters.logits.shape[1])
+            letters = _feasible_ctc(self.letters.logits, frames, spelt)
+            self.letter_losses.append(float(letters.detach()))
+            loss = loss + self.recipe.character_weight * letters * LETTERS_A_PIECE
+        return loss
 
     def run(self) -> None:
         """Train until the recipe's minutes are spent; checkpoint every three."""
@@ -107,18 +149,18 @@ class SpeechTrainer:
         if checkpoint.exists():
             saved = torch.load(checkpoint, weights_only=True)
             self.optimizer.restore(saved)
+            self._draw_from(self.optimizer.steps)
             self.seconds = saved["seconds"]
-        budget, losses = recipe.minutes * 60, []
+        budget = recipe.minutes * 60
         last, saved_at = time.monotonic(), self.seconds
         self.encoder.train()
         while self.seconds < budget:
             frozen = self.optimizer.steps < recipe.frozen_steps
             for name, parameter in self.encoder.named_parameters():
-                if name.startswith(("conv1", "conv2", "layers.", "trunk_norm")):
+                if name.startswith(TRUNK):
                     parameter.requires_grad_(not frozen)
             loss = self.loss()
             loss.backward()
-            losses.append(float(loss.detach()))
             factor = cosine_rate(
                 self.seconds / budget, self.optimizer.steps, warmup_steps=recipe.warmup_steps
             )
@@ -128,13 +170,24 @@ class SpeechTrainer:
             if self.optimizer.steps % 25 == 0:
                 print(
                     f"step {self.optimizer.steps}  {self.seconds / 60:.1f}/{recipe.minutes} min"
-                    f"  ctc {np.mean(losses):.3f}  norm {norm:.2f}"
+                    f"  ctc {np.mean(self.losses):.3f}"
+                    f"  letters {np.mean(self.letter_losses or [0]):.3f}  norm {norm:.2f}"
                     f"  {self.heard / (time.monotonic() - self.started):.0f}x real time",
                     flush=True,
                 )
-                losses.clear()
+                self.losses.clear()
+                self.letter_losses.clear()
             if self.seconds - saved_at > 180 or self.seconds >= budget:
                 partial = checkpoint.with_suffix(".partial")
                 torch.save(self.optimizer.state() | {"seconds": self.seconds}, partial)
                 partial.replace(checkpoint)
                 saved_at = self.seconds
+
+
+def _feasible_ctc(logits: Tensor, rows: Tensor, targets: list[tuple[int, ...]]) -> Tensor:
+    """CTC in nats a token over the rows that it can align."""
+    usable = feasible(targets, rows)
+    if not usable.all():
+        logits, rows = logits[usable], rows[usable]
+        targets = [t for t, ok in zip(targets, usable, strict=True) if ok]
+    return ctc_loss(logits.float().log_softmax(dim=-1), rows, targets)

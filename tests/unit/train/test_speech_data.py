@@ -69,9 +69,10 @@ def batcher() -> SpeechBatcher:
         recordings,
         np.array([1.0, 1.0, 1.0, 0.2]),
         chunk_samples=CHUNK,
-        row_chunks=(4, 6),
+        min_chunks=4,
+        max_chunks=16,
         batch_seconds=4.0,
-        seed=0,
+        seed=[0],
     )
 
 
@@ -80,7 +81,7 @@ def test_batches_are_whole_chunks_with_their_text(batcher):
     for samples, chunks, targets in islice(iter(batcher), 12):
         batch, length = samples.shape
         assert set(chunks.tolist()) == {length // CHUNK}
-        assert length // CHUNK in (4, 6)
+        assert length // CHUNK in (4, 15)
         assert batch == len(targets) == max(2, int(4.0 * 16000 / length))
         assert samples.isfinite().all()
         assert float(samples.abs().max()) <= 1.0
@@ -90,7 +91,7 @@ def test_batches_are_whole_chunks_with_their_text(batcher):
 
 
 def test_a_row_ends_in_silence_and_holds_whole_utterances_only(batcher):
-    long = batcher.recordings[3].tokens
+    long = batcher.recordings[-1].tokens
     for _ in range(20):
         row, tokens = batcher._row(4 * CHUNK)
         assert not row[-3200:].any()
@@ -104,10 +105,32 @@ def test_the_same_seed_gives_the_same_batches(batcher):
             batcher.recordings,
             np.ones(4),
             chunk_samples=CHUNK,
-            row_chunks=(4,),
+            min_chunks=4,
+            max_chunks=8,
             batch_seconds=3.0,
-            seed=4,
+            seed=[4],
         )
         return next(iter(again))[0].numpy()
 
     assert (first() == first()).all()
+
+
+def test_long_utterances_are_heard_for_their_share_of_the_audio(batcher):
+    """A quarter of the weighted audio, in shorter batches: a fifth of the rows."""
+    long = batcher.recordings[-1]
+    rows = [target for _, _, targets in islice(iter(batcher), 60) for target in targets]
+    share = sum(target[: len(long.tokens)] == long.tokens for target in rows) / len(rows)
+    assert 0.12 < share < 0.28
+
+
+def test_what_fits_no_row_is_left_out(batcher):
+    shorter = SpeechBatcher(
+        batcher.recordings,
+        np.ones(4),
+        chunk_samples=CHUNK,
+        min_chunks=4,
+        max_chunks=6,
+        batch_seconds=4.0,
+        seed=[0],
+    )
+    assert len(shorter.recordings) == 3
