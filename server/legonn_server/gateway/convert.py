@@ -118,7 +118,7 @@ def _encoding(config: RecognitionConfig) -> Encoding | Container:
 
 
 def _refuse_unserved(config: RecognitionConfig) -> None:
-    for field in ("phrases", "glossary"):
+    for field in ("phrases", "glossary", "mask_profanity", "verbatim"):
         if getattr(config, field):
             raise NotImplementedYet(f"{field} are not served by this version")
     for field in ("caption", "resume"):

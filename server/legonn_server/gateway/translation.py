@@ -53,8 +53,11 @@ def text_call(config: pb.TranslationConfig) -> TextCall:
     """
     if not config.source_language_code:
         raise BadConfig("source_language_code is missing")
-    if config.glossary:
-        raise NotImplementedYet("glossary is not served by this version")
+    for field in ("glossary", "phrases", "mask_profanity"):
+        if getattr(config, field):
+            raise NotImplementedYet(f"{field} is not served by this version")
+    if config.HasField("streaming"):
+        raise NotImplementedYet("streaming is not served by this version")
     resolved = pb.TranslationConfig()
     resolved.CopyFrom(config)
     resolved.target_language_code = config.target_language_code or "en"

@@ -83,7 +83,7 @@ class ResumePoint(_message.Message):
     def __init__(self, session_id: _Optional[str] = ..., sample_offset: _Optional[int] = ..., next_segment_index: _Optional[int] = ..., committed_text: _Optional[str] = ...) -> None: ...
 
 class RecognitionConfig(_message.Message):
-    __slots__ = ("encoding", "sample_rate_hertz", "channel_count", "language_code", "task", "target_language_code", "model", "interim_results", "max_alternatives", "enable_word_offsets", "enable_word_confidence", "phrases", "glossary", "endpointing", "caption", "resume", "labels")
+    __slots__ = ("encoding", "sample_rate_hertz", "channel_count", "language_code", "task", "target_language_code", "model", "interim_results", "max_alternatives", "enable_word_offsets", "enable_word_confidence", "phrases", "glossary", "endpointing", "caption", "resume", "labels", "mask_profanity", "verbatim")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -108,6 +108,8 @@ class RecognitionConfig(_message.Message):
     CAPTION_FIELD_NUMBER: _ClassVar[int]
     RESUME_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    MASK_PROFANITY_FIELD_NUMBER: _ClassVar[int]
+    VERBATIM_FIELD_NUMBER: _ClassVar[int]
     encoding: _audio_pb2.AudioEncoding
     sample_rate_hertz: int
     channel_count: int
@@ -125,7 +127,9 @@ class RecognitionConfig(_message.Message):
     caption: CaptionLayout
     resume: ResumePoint
     labels: _containers.ScalarMap[str, str]
-    def __init__(self, encoding: _Optional[_Union[_audio_pb2.AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., channel_count: _Optional[int] = ..., language_code: _Optional[str] = ..., task: _Optional[_Union[_module_card_pb2.Task, str]] = ..., target_language_code: _Optional[str] = ..., model: _Optional[str] = ..., interim_results: _Optional[bool] = ..., max_alternatives: _Optional[int] = ..., enable_word_offsets: _Optional[bool] = ..., enable_word_confidence: _Optional[bool] = ..., phrases: _Optional[_Iterable[_Union[Phrase, _Mapping]]] = ..., glossary: _Optional[_Iterable[_Union[GlossaryEntry, _Mapping]]] = ..., endpointing: _Optional[_Union[Endpointing, _Mapping]] = ..., caption: _Optional[_Union[CaptionLayout, _Mapping]] = ..., resume: _Optional[_Union[ResumePoint, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    mask_profanity: bool
+    verbatim: bool
+    def __init__(self, encoding: _Optional[_Union[_audio_pb2.AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., channel_count: _Optional[int] = ..., language_code: _Optional[str] = ..., task: _Optional[_Union[_module_card_pb2.Task, str]] = ..., target_language_code: _Optional[str] = ..., model: _Optional[str] = ..., interim_results: _Optional[bool] = ..., max_alternatives: _Optional[int] = ..., enable_word_offsets: _Optional[bool] = ..., enable_word_confidence: _Optional[bool] = ..., phrases: _Optional[_Iterable[_Union[Phrase, _Mapping]]] = ..., glossary: _Optional[_Iterable[_Union[GlossaryEntry, _Mapping]]] = ..., endpointing: _Optional[_Union[Endpointing, _Mapping]] = ..., caption: _Optional[_Union[CaptionLayout, _Mapping]] = ..., resume: _Optional[_Union[ResumePoint, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., mask_profanity: _Optional[bool] = ..., verbatim: _Optional[bool] = ...) -> None: ...
 
 class RecognizeRequest(_message.Message):
     __slots__ = ("config", "audio")

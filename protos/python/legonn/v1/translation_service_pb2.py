@@ -22,12 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from legonn.v1 import error_reason_pb2 as legonn_dot_v1_dot_error__reason__pb2
 from legonn.v1 import hypothesis_pb2 as legonn_dot_v1_dot_hypothesis__pb2
 from legonn.v1 import speech_service_pb2 as legonn_dot_v1_dot_speech__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#legonn/v1/translation_service.proto\x12\tlegonn.v1\x1a\x1clegonn/v1/error_reason.proto\x1a\x1alegonn/v1/hypothesis.proto\x1a\x1elegonn/v1/speech_service.proto\"\xc6\x02\n\x11TranslationConfig\x12\x1c\n\x14source_language_code\x18\x01 \x01(\t\x12\x1c\n\x14target_language_code\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x17\n\x0finterim_results\x18\x04 \x01(\x08\x12\x18\n\x10max_alternatives\x18\x05 \x01(\x05\x12\x1e\n\x16\x65nable_word_confidence\x18\x06 \x01(\x08\x12*\n\x08glossary\x18\x07 \x03(\x0b\x32\x18.legonn.v1.GlossaryEntry\x12\x38\n\x06labels\x18\x08 \x03(\x0b\x32(.legonn.v1.TranslationConfig.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"O\n\x10TranslateRequest\x12,\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1c.legonn.v1.TranslationConfig\x12\r\n\x05texts\x18\x02 \x03(\t\"S\n\nItemStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12&\n\x06reason\x18\x02 \x01(\x0e\x32\x16.legonn.v1.ErrorReason\x12\x0f\n\x07message\x18\x03 \x01(\t\"\\\n\x0bTranslation\x12+\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32\x15.legonn.v1.Hypothesis\x12\x0f\n\x07\x65ncoder\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65\x63oder\x18\x03 \x01(\t\"r\n\x0fTranslationItem\x12-\n\x0btranslation\x18\x01 \x01(\x0b\x32\x16.legonn.v1.TranslationH\x00\x12&\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x15.legonn.v1.ItemStatusH\x00\x42\x08\n\x06result\"R\n\x11TranslateResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12)\n\x05items\x18\x02 \x03(\x0b\x32\x1a.legonn.v1.TranslationItem\"1\n\tTextInput\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x16\n\x0e\x65nd_of_segment\x18\x02 \x01(\x08\"}\n\x19StreamingTranslateRequest\x12.\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1c.legonn.v1.TranslationConfigH\x00\x12%\n\x05input\x18\x02 \x01(\x0b\x32\x14.legonn.v1.TextInputH\x00\x42\t\n\x07request\"j\n\x12TranslationStarted\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12,\n\x06\x63onfig\x18\x03 \x01(\x0b\x32\x1c.legonn.v1.TranslationConfig\"|\n\x12TranslationPartial\x12\x15\n\rsegment_index\x18\x01 \x01(\x05\x12\x10\n\x08revision\x18\x02 \x01(\x05\x12\x13\n\x0bstable_text\x18\x03 \x01(\t\x12\x11\n\ttail_text\x18\x04 \x01(\t\x12\x15\n\rend_character\x18\x05 \x01(\x03\"\xbc\x01\n\x10TranslationFinal\x12\x15\n\rsegment_index\x18\x01 \x01(\x05\x12\x17\n\x0fstart_character\x18\x02 \x01(\x03\x12\x15\n\rend_character\x18\x03 \x01(\x03\x12(\n\x04item\x18\x04 \x01(\x0b\x32\x1a.legonn.v1.TranslationItem\x12\x0f\n\x07replays\x18\x05 \x01(\x05\x12&\n\x06reason\x18\x06 \x01(\x0e\x32\x16.legonn.v1.FinalReason\"\\\n\x12TranslationSummary\x12\x1b\n\x13\x63haracters_received\x18\x01 \x01(\x03\x12\x14\n\x0cnum_segments\x18\x02 \x01(\x05\x12\x13\n\x0bnum_replays\x18\x03 \x01(\x05\"\xbe\x02\n\x1aStreamingTranslateResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x1c\n\x14\x63haracters_processed\x18\x02 \x01(\x03\x12\x30\n\x07started\x18\x03 \x01(\x0b\x32\x1d.legonn.v1.TranslationStartedH\x00\x12\x30\n\x07partial\x18\x04 \x01(\x0b\x32\x1d.legonn.v1.TranslationPartialH\x00\x12,\n\x05\x66inal\x18\x05 \x01(\x0b\x32\x1b.legonn.v1.TranslationFinalH\x00\x12#\n\x06notice\x18\x06 \x01(\x0b\x32\x11.legonn.v1.NoticeH\x00\x12\x30\n\x07summary\x18\x07 \x01(\x0b\x32\x1d.legonn.v1.TranslationSummaryH\x00\x42\x07\n\x05\x65vent2\xc3\x01\n\x12TranslationService\x12\x46\n\tTranslate\x12\x1b.legonn.v1.TranslateRequest\x1a\x1c.legonn.v1.TranslateResponse\x12\x65\n\x12StreamingTranslate\x12$.legonn.v1.StreamingTranslateRequest\x1a%.legonn.v1.StreamingTranslateResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#legonn/v1/translation_service.proto\x12\tlegonn.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1clegonn/v1/error_reason.proto\x1a\x1alegonn/v1/hypothesis.proto\x1a\x1elegonn/v1/speech_service.proto\"\xa2\x01\n\rTextStreaming\x12\'\n\x06policy\x18\x01 \x01(\x0e\x32\x17.legonn.v1.CommitPolicy\x12\x11\n\tagreement\x18\x02 \x01(\x05\x12\x12\n\nwait_words\x18\x03 \x01(\x05\x12,\n\tmax_delay\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0b\x61ppend_only\x18\x05 \x01(\x08\"\xaf\x03\n\x11TranslationConfig\x12\x1c\n\x14source_language_code\x18\x01 \x01(\t\x12\x1c\n\x14target_language_code\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x17\n\x0finterim_results\x18\x04 \x01(\x08\x12\x18\n\x10max_alternatives\x18\x05 \x01(\x05\x12\x1e\n\x16\x65nable_word_confidence\x18\x06 \x01(\x08\x12*\n\x08glossary\x18\x07 \x03(\x0b\x32\x18.legonn.v1.GlossaryEntry\x12\x38\n\x06labels\x18\x08 \x03(\x0b\x32(.legonn.v1.TranslationConfig.LabelsEntry\x12+\n\tstreaming\x18\t \x01(\x0b\x32\x18.legonn.v1.TextStreaming\x12\"\n\x07phrases\x18\n \x03(\x0b\x32\x11.legonn.v1.Phrase\x12\x16\n\x0emask_profanity\x18\x0b \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"O\n\x10TranslateRequest\x12,\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1c.legonn.v1.TranslationConfig\x12\r\n\x05texts\x18\x02 \x03(\t\"S\n\nItemStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12&\n\x06reason\x18\x02 \x01(\x0e\x32\x16.legonn.v1.ErrorReason\x12\x0f\n\x07message\x18\x03 \x01(\t\"\\\n\x0bTranslation\x12+\n\x0c\x61lternatives\x18\x01 \x03(\x0b\x32\x15.legonn.v1.Hypothesis\x12\x0f\n\x07\x65ncoder\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65\x63oder\x18\x03 \x01(\t\"r\n\x0fTranslationItem\x12-\n\x0btranslation\x18\x01 \x01(\x0b\x32\x16.legonn.v1.TranslationH\x00\x12&\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x15.legonn.v1.ItemStatusH\x00\x42\x08\n\x06result\"R\n\x11TranslateResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12)\n\x05items\x18\x02 \x03(\x0b\x32\x1a.legonn.v1.TranslationItem\"1\n\tTextInput\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x16\n\x0e\x65nd_of_segment\x18\x02 \x01(\x08\"}\n\x19StreamingTranslateRequest\x12.\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1c.legonn.v1.TranslationConfigH\x00\x12%\n\x05input\x18\x02 \x01(\x0b\x32\x14.legonn.v1.TextInputH\x00\x42\t\n\x07request\"j\n\x12TranslationStarted\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12,\n\x06\x63onfig\x18\x03 \x01(\x0b\x32\x1c.legonn.v1.TranslationConfig\"|\n\x12TranslationPartial\x12\x15\n\rsegment_index\x18\x01 \x01(\x05\x12\x10\n\x08revision\x18\x02 \x01(\x05\x12\x13\n\x0bstable_text\x18\x03 \x01(\t\x12\x11\n\ttail_text\x18\x04 \x01(\t\x12\x15\n\rend_character\x18\x05 \x01(\x03\"\xbc\x01\n\x10TranslationFinal\x12\x15\n\rsegment_index\x18\x01 \x01(\x05\x12\x17\n\x0fstart_character\x18\x02 \x01(\x03\x12\x15\n\rend_character\x18\x03 \x01(\x03\x12(\n\x04item\x18\x04 \x01(\x0b\x32\x1a.legonn.v1.TranslationItem\x12\x0f\n\x07replays\x18\x05 \x01(\x05\x12&\n\x06reason\x18\x06 \x01(\x0e\x32\x16.legonn.v1.FinalReason\"\\\n\x12TranslationSummary\x12\x1b\n\x13\x63haracters_received\x18\x01 \x01(\x03\x12\x14\n\x0cnum_segments\x18\x02 \x01(\x05\x12\x13\n\x0bnum_replays\x18\x03 \x01(\x05\"\xbe\x02\n\x1aStreamingTranslateResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x1c\n\x14\x63haracters_processed\x18\x02 \x01(\x03\x12\x30\n\x07started\x18\x03 \x01(\x0b\x32\x1d.legonn.v1.TranslationStartedH\x00\x12\x30\n\x07partial\x18\x04 \x01(\x0b\x32\x1d.legonn.v1.TranslationPartialH\x00\x12,\n\x05\x66inal\x18\x05 \x01(\x0b\x32\x1b.legonn.v1.TranslationFinalH\x00\x12#\n\x06notice\x18\x06 \x01(\x0b\x32\x11.legonn.v1.NoticeH\x00\x12\x30\n\x07summary\x18\x07 \x01(\x0b\x32\x1d.legonn.v1.TranslationSummaryH\x00\x42\x07\n\x05\x65vent*\xab\x01\n\x0c\x43ommitPolicy\x12\x1d\n\x19\x43OMMIT_POLICY_UNSPECIFIED\x10\x00\x12!\n\x1d\x43OMMIT_POLICY_LOCAL_AGREEMENT\x10\x01\x12\x18\n\x14\x43OMMIT_POLICY_WAIT_K\x10\x02\x12 \n\x1c\x43OMMIT_POLICY_LATENCY_BUDGET\x10\x03\x12\x1d\n\x19\x43OMMIT_POLICY_FINALS_ONLY\x10\x04\x32\xc3\x01\n\x12TranslationService\x12\x46\n\tTranslate\x12\x1b.legonn.v1.TranslateRequest\x1a\x1c.legonn.v1.TranslateResponse\x12\x65\n\x12StreamingTranslate\x12$.legonn.v1.StreamingTranslateRequest\x1a%.legonn.v1.StreamingTranslateResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,34 +37,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TRANSLATIONCONFIG_LABELSENTRY']._loaded_options = None
   _globals['_TRANSLATIONCONFIG_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_TRANSLATIONCONFIG']._serialized_start=141
-  _globals['_TRANSLATIONCONFIG']._serialized_end=467
-  _globals['_TRANSLATIONCONFIG_LABELSENTRY']._serialized_start=422
-  _globals['_TRANSLATIONCONFIG_LABELSENTRY']._serialized_end=467
-  _globals['_TRANSLATEREQUEST']._serialized_start=469
-  _globals['_TRANSLATEREQUEST']._serialized_end=548
-  _globals['_ITEMSTATUS']._serialized_start=550
-  _globals['_ITEMSTATUS']._serialized_end=633
-  _globals['_TRANSLATION']._serialized_start=635
-  _globals['_TRANSLATION']._serialized_end=727
-  _globals['_TRANSLATIONITEM']._serialized_start=729
-  _globals['_TRANSLATIONITEM']._serialized_end=843
-  _globals['_TRANSLATERESPONSE']._serialized_start=845
-  _globals['_TRANSLATERESPONSE']._serialized_end=927
-  _globals['_TEXTINPUT']._serialized_start=929
-  _globals['_TEXTINPUT']._serialized_end=978
-  _globals['_STREAMINGTRANSLATEREQUEST']._serialized_start=980
-  _globals['_STREAMINGTRANSLATEREQUEST']._serialized_end=1105
-  _globals['_TRANSLATIONSTARTED']._serialized_start=1107
-  _globals['_TRANSLATIONSTARTED']._serialized_end=1213
-  _globals['_TRANSLATIONPARTIAL']._serialized_start=1215
-  _globals['_TRANSLATIONPARTIAL']._serialized_end=1339
-  _globals['_TRANSLATIONFINAL']._serialized_start=1342
-  _globals['_TRANSLATIONFINAL']._serialized_end=1530
-  _globals['_TRANSLATIONSUMMARY']._serialized_start=1532
-  _globals['_TRANSLATIONSUMMARY']._serialized_end=1624
-  _globals['_STREAMINGTRANSLATERESPONSE']._serialized_start=1627
-  _globals['_STREAMINGTRANSLATERESPONSE']._serialized_end=1945
-  _globals['_TRANSLATIONSERVICE']._serialized_start=1948
-  _globals['_TRANSLATIONSERVICE']._serialized_end=2143
+  _globals['_COMMITPOLICY']._serialized_start=2250
+  _globals['_COMMITPOLICY']._serialized_end=2421
+  _globals['_TEXTSTREAMING']._serialized_start=173
+  _globals['_TEXTSTREAMING']._serialized_end=335
+  _globals['_TRANSLATIONCONFIG']._serialized_start=338
+  _globals['_TRANSLATIONCONFIG']._serialized_end=769
+  _globals['_TRANSLATIONCONFIG_LABELSENTRY']._serialized_start=724
+  _globals['_TRANSLATIONCONFIG_LABELSENTRY']._serialized_end=769
+  _globals['_TRANSLATEREQUEST']._serialized_start=771
+  _globals['_TRANSLATEREQUEST']._serialized_end=850
+  _globals['_ITEMSTATUS']._serialized_start=852
+  _globals['_ITEMSTATUS']._serialized_end=935
+  _globals['_TRANSLATION']._serialized_start=937
+  _globals['_TRANSLATION']._serialized_end=1029
+  _globals['_TRANSLATIONITEM']._serialized_start=1031
+  _globals['_TRANSLATIONITEM']._serialized_end=1145
+  _globals['_TRANSLATERESPONSE']._serialized_start=1147
+  _globals['_TRANSLATERESPONSE']._serialized_end=1229
+  _globals['_TEXTINPUT']._serialized_start=1231
+  _globals['_TEXTINPUT']._serialized_end=1280
+  _globals['_STREAMINGTRANSLATEREQUEST']._serialized_start=1282
+  _globals['_STREAMINGTRANSLATEREQUEST']._serialized_end=1407
+  _globals['_TRANSLATIONSTARTED']._serialized_start=1409
+  _globals['_TRANSLATIONSTARTED']._serialized_end=1515
+  _globals['_TRANSLATIONPARTIAL']._serialized_start=1517
+  _globals['_TRANSLATIONPARTIAL']._serialized_end=1641
+  _globals['_TRANSLATIONFINAL']._serialized_start=1644
+  _globals['_TRANSLATIONFINAL']._serialized_end=1832
+  _globals['_TRANSLATIONSUMMARY']._serialized_start=1834
+  _globals['_TRANSLATIONSUMMARY']._serialized_end=1926
+  _globals['_STREAMINGTRANSLATERESPONSE']._serialized_start=1929
+  _globals['_STREAMINGTRANSLATERESPONSE']._serialized_end=2247
+  _globals['_TRANSLATIONSERVICE']._serialized_start=2424
+  _globals['_TRANSLATIONSERVICE']._serialized_end=2619
 # @@protoc_insertion_point(module_scope)

@@ -1,7 +1,11 @@
+import datetime
+
+from google.protobuf import duration_pb2 as _duration_pb2
 from legonn.v1 import error_reason_pb2 as _error_reason_pb2
 from legonn.v1 import hypothesis_pb2 as _hypothesis_pb2
 from legonn.v1 import speech_service_pb2 as _speech_service_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -9,8 +13,35 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class CommitPolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    COMMIT_POLICY_UNSPECIFIED: _ClassVar[CommitPolicy]
+    COMMIT_POLICY_LOCAL_AGREEMENT: _ClassVar[CommitPolicy]
+    COMMIT_POLICY_WAIT_K: _ClassVar[CommitPolicy]
+    COMMIT_POLICY_LATENCY_BUDGET: _ClassVar[CommitPolicy]
+    COMMIT_POLICY_FINALS_ONLY: _ClassVar[CommitPolicy]
+COMMIT_POLICY_UNSPECIFIED: CommitPolicy
+COMMIT_POLICY_LOCAL_AGREEMENT: CommitPolicy
+COMMIT_POLICY_WAIT_K: CommitPolicy
+COMMIT_POLICY_LATENCY_BUDGET: CommitPolicy
+COMMIT_POLICY_FINALS_ONLY: CommitPolicy
+
+class TextStreaming(_message.Message):
+    __slots__ = ("policy", "agreement", "wait_words", "max_delay", "append_only")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    AGREEMENT_FIELD_NUMBER: _ClassVar[int]
+    WAIT_WORDS_FIELD_NUMBER: _ClassVar[int]
+    MAX_DELAY_FIELD_NUMBER: _ClassVar[int]
+    APPEND_ONLY_FIELD_NUMBER: _ClassVar[int]
+    policy: CommitPolicy
+    agreement: int
+    wait_words: int
+    max_delay: _duration_pb2.Duration
+    append_only: bool
+    def __init__(self, policy: _Optional[_Union[CommitPolicy, str]] = ..., agreement: _Optional[int] = ..., wait_words: _Optional[int] = ..., max_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., append_only: _Optional[bool] = ...) -> None: ...
+
 class TranslationConfig(_message.Message):
-    __slots__ = ("source_language_code", "target_language_code", "model", "interim_results", "max_alternatives", "enable_word_confidence", "glossary", "labels")
+    __slots__ = ("source_language_code", "target_language_code", "model", "interim_results", "max_alternatives", "enable_word_confidence", "glossary", "labels", "streaming", "phrases", "mask_profanity")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -26,6 +57,9 @@ class TranslationConfig(_message.Message):
     ENABLE_WORD_CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     GLOSSARY_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    STREAMING_FIELD_NUMBER: _ClassVar[int]
+    PHRASES_FIELD_NUMBER: _ClassVar[int]
+    MASK_PROFANITY_FIELD_NUMBER: _ClassVar[int]
     source_language_code: str
     target_language_code: str
     model: str
@@ -34,7 +68,10 @@ class TranslationConfig(_message.Message):
     enable_word_confidence: bool
     glossary: _containers.RepeatedCompositeFieldContainer[_speech_service_pb2.GlossaryEntry]
     labels: _containers.ScalarMap[str, str]
-    def __init__(self, source_language_code: _Optional[str] = ..., target_language_code: _Optional[str] = ..., model: _Optional[str] = ..., interim_results: _Optional[bool] = ..., max_alternatives: _Optional[int] = ..., enable_word_confidence: _Optional[bool] = ..., glossary: _Optional[_Iterable[_Union[_speech_service_pb2.GlossaryEntry, _Mapping]]] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    streaming: TextStreaming
+    phrases: _containers.RepeatedCompositeFieldContainer[_speech_service_pb2.Phrase]
+    mask_profanity: bool
+    def __init__(self, source_language_code: _Optional[str] = ..., target_language_code: _Optional[str] = ..., model: _Optional[str] = ..., interim_results: _Optional[bool] = ..., max_alternatives: _Optional[int] = ..., enable_word_confidence: _Optional[bool] = ..., glossary: _Optional[_Iterable[_Union[_speech_service_pb2.GlossaryEntry, _Mapping]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., streaming: _Optional[_Union[TextStreaming, _Mapping]] = ..., phrases: _Optional[_Iterable[_Union[_speech_service_pb2.Phrase, _Mapping]]] = ..., mask_profanity: _Optional[bool] = ...) -> None: ...
 
 class TranslateRequest(_message.Message):
     __slots__ = ("config", "texts")
