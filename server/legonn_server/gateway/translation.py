@@ -86,6 +86,14 @@ class TranslationService(pb_grpc.TranslationServiceServicer):
     ) -> pb.TranslateResponse:
         """A batch: each text has its own result, order is kept."""
         del context
+        return await self.whole(request)
+
+    async def whole(self, request: pb.TranslateRequest) -> pb.TranslateResponse:
+        """The same for any transport.
+
+        Raises:
+            LegonnError: If the call as a whole cannot be answered.
+        """
         limits = self._services.limits
         if not request.HasField("config"):
             raise BadConfig("config is missing")

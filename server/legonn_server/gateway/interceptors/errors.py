@@ -97,7 +97,7 @@ class ErrorInterceptor(CallInterceptor):
         except grpc.aio.AbortError:
             raise
         except Exception as raised:  # noqa: BLE001 - the one place where every error ends
-            error = self._as_ours(method, first_cause(raised))
+            error = as_ours(method, first_cause(raised))
         self._metrics.errors.labels(error.reason).inc()
         status = rpc_status.to_status(rich_status(error))
         context.set_trailing_metadata(
@@ -106,14 +106,19 @@ class ErrorInterceptor(CallInterceptor):
         await context.abort(status.code, status.details)
         raise AssertionError("abort does not return")
 
-    def _as_ours(self, method: str, cause: BaseException) -> errors.LegonnError:
-        if isinstance(cause, errors.LegonnError) and not isinstance(cause, errors.InternalFault):
-            return cause
-        fault_id = uuid.uuid4().hex[:12]
-        LOGGER.error(
-            "fault",
-            exc_info=cause,
-            extra={"fields": {"method": method, "fault": fault_id}},
-        )
-        reason = type(cause) if isinstance(cause, errors.InternalFault) else errors.InternalFault
-        return reason(f"the server made a mistake; quote {fault_id} when you report it")
+
+def as_ours(method: str, cause: BaseException) -> errors.LegonnError:
+    """What the caller is told: our own errors as they are, a fault as an id without any detail.
+
+    A fault is logged here, once.
+    """
+    if isinstance(cause, errors.LegonnError) and not isinstance(cause, errors.InternalFault):
+        return cause
+    fault_id = uuid.uuid4().hex[:12]
+    LOGGER.error(
+        "fault",
+        exc_info=cause,
+        extra={"fields": {"method": method, "fault": fault_id}},
+    )
+    reason = type(cause) if isinstance(cause, errors.InternalFault) else errors.InternalFault
+    return reason(f"the server made a mistake; quote {fault_id} when you report it")

@@ -1,0 +1,203 @@
+"""One recording or stream on its way in: its config, its samples, and what its finals look like."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+from google.protobuf.duration_pb2 import Duration
+
+from legonn.v1 import audio_pb2
+from legonn.v1 import speech_service_pb2 as pb
+from legonn_core.errors import (
+    BadAudio,
+    BadConfig,
+    InternalFault,
+    LimitExceeded,
+    NotImplementedYet,
+    ProtocolViolation,
+)
+from legonn_server.gateway import convert
+from legonn_server.gateway.audio import (
+    AudioInput,
+    Container,
+    Encoding,
+    Samples,
+    decode_samples,
+    read_container,
+)
+from legonn_server.gateway.services import Services
+from legonn_server.gateway.stream import StreamRunner
+from legonn_server.session import commands as c
+from legonn_server.session import events as e
+from legonn_server.session.machine import SessionMachine
+
+_NO_SAMPLES = np.zeros(0, np.float32)
+
+
+class Call:
+    """One recording or stream: its config, its input, and what its finals look like."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self._config: convert.SpeechCall | None = None
+        self._input: AudioInput | None = None
+        self._model_rate = 0
+        self.input_rate = 0
+        self.machine = SessionMachine(services.decoding)
+        self.runner = StreamRunner(
+            self.machine,
+            services.workers,
+            find_pair=lambda: services.modules.find(self.config.key),
+            max_pending_s=services.limits.max_pending_seconds,
+        )
+
+    @property
+    def config(self) -> convert.SpeechCall:
+        """The checked config; there is one once the stream is open."""
+        if self._config is None:
+            raise InternalFault("a stream without a config was opened")
+        return self._config
+
+    @property
+    def num_received(self) -> int:
+        """Input samples so far."""
+        return self._input.num_received if self._input else 0
+
+    def configure(self, config: pb.RecognitionConfig, *, is_whole: bool) -> None:
+        """Check the config and the route."""
+        checked = convert.speech_call(config, self.services.endpoint_rule)
+        if isinstance(checked.encoding, Container) and not is_whole:
+            raise NotImplementedYet(
+                f"{checked.encoding.name} cannot be streamed to this version; send LINEAR16,"
+                " or use Recognize"
+            )
+        pair = self.services.modules.find(checked.key)
+        self._config = checked
+        self._model_rate = pair.encoder.sample_rate_hertz
+        self.set_input_rate(checked.sample_rate)
+
+    def set_input_rate(self, rate: int) -> None:
+        """The rate of the samples that will be fed."""
+        if rate:
+            self.input_rate = rate
+            self._input = AudioInput(rate, self._model_rate)
+
+    def opened(self) -> e.Opened:
+        """The event that begins the session."""
+        config = self.config
+        return e.Opened(
+            sample_rate=self._model_rate,
+            rule=config.rule,
+            interim_results=config.interim_results and not isinstance(config.encoding, Container),
+            num_best=config.num_best,
+        )
+
+    # --- input
+
+    async def read_whole(self, audio: bytes) -> Samples:
+        """The samples of a whole recording."""
+        if not audio:
+            raise BadAudio("the audio is empty")
+        encoding = self.config.encoding
+        longest = self.services.limits.max_recognize_seconds
+        if isinstance(encoding, Container):
+            # A damaged or tricky file may keep its reader busy: never on the event loop.
+            samples, rate = await asyncio.to_thread(
+                read_container, encoding, audio, max_seconds=longest
+            )
+            if not 1_000 <= rate <= 384_000:
+                raise BadAudio(f"a sample rate of {rate} Hz")
+            self.set_input_rate(rate)
+        else:
+            samples = decode_samples(encoding, audio)
+        if not len(samples):
+            raise BadAudio("the audio is empty")
+        if len(samples) > longest * self.input_rate:
+            raise LimitExceeded(f"more than {longest:g} s of audio in one call")
+        return samples
+
+    async def events(
+        self, requests: AsyncIterator[pb.StreamingRecognizeRequest]
+    ) -> AsyncIterator[e.Event]:
+        """The caller's messages as events."""
+        async for request in requests:
+            match request.WhichOneof("request"):
+                case "config":
+                    if self._config is None:
+                        self.configure(request.config, is_whole=False)
+                    yield self.opened()
+                case "audio":
+                    for event in self._audio(request.audio):
+                        yield event
+                case "control":
+                    for event in self._control(request.control.action):
+                        yield event
+                case _:
+                    raise ProtocolViolation("a message with neither config, audio nor control")
+        for event in self.flush():
+            yield event
+
+    def _audio(self, chunk: audio_pb2.AudioChunk) -> list[e.Event]:
+        if self._input is None:
+            return [e.AudioReceived(_NO_SAMPLES)]
+        limits = self.services.limits
+        if len(chunk.content) > limits.max_message_bytes:
+            raise LimitExceeded(
+                f"{len(chunk.content)} bytes of audio in one message;"
+                f" at most {limits.max_message_bytes}"
+            )
+        if chunk.HasField("sample_offset") and chunk.sample_offset != self.num_received:
+            raise BadAudio(
+                f"sample_offset is {chunk.sample_offset}, but {self.num_received} samples came"
+            )
+        encoding = self.config.encoding
+        if not isinstance(encoding, Encoding):
+            raise InternalFault("a stream of a container was opened")
+        samples = decode_samples(encoding, chunk.content)
+        if len(samples) > limits.max_chunk_seconds * self.input_rate:
+            raise LimitExceeded(f"more than {limits.max_chunk_seconds:g} s of audio in one message")
+        return self.feed(samples)
+
+    def _control(self, action: pb.ControlAction) -> list[e.Event]:
+        match action:
+            case pb.CONTROL_ACTION_FLUSH:
+                return [*self.flush(), e.Flushed()]
+            case pb.CONTROL_ACTION_KEEP_ALIVE:
+                return []
+            case pb.CONTROL_ACTION_CANCEL_SEGMENT:
+                raise NotImplementedYet("CONTROL_ACTION_CANCEL_SEGMENT is not served yet")
+            case _:
+                raise BadConfig(f"control action {action} is not known")
+
+    def feed(self, samples: Samples) -> list[e.Event]:
+        """Input samples as an event at the model's rate."""
+        if self._input is None:
+            raise InternalFault("audio was fed before its rate was known")
+        self.services.workers.metrics.audio_received.inc(len(samples) / self.input_rate)
+        return [e.AudioReceived(self._input.feed(samples))]
+
+    def flush(self) -> list[e.Event]:
+        """What the resampler still holds, so that a flush covers every sample received."""
+        return [e.AudioReceived(self._input.flush())] if self._input else []
+
+    # --- output
+
+    def input_sample(self, model_sample: int) -> int:
+        """The caller's sample at a position of the model's stream."""
+        return self._input.input_sample(model_sample) if self._input else 0
+
+    def final(self, final: c.EmitFinal) -> pb.RecognitionFinal:
+        """A final as a message."""
+        return convert.recognition_final(
+            final,
+            self.config,
+            model_rate=self._model_rate,
+            start=self.input_sample(final.start_sample),
+            end=self.input_sample(final.end_sample),
+        )
+
+    def offset(self, model_sample: int) -> Duration:
+        """A position of the model's stream as time."""
+        return convert.duration(model_sample, self._model_rate)
