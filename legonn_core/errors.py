@@ -4,6 +4,7 @@
     ├── InputError            the caller's data          INVALID_ARGUMENT      retry NEVER
     │   ├── BadAudio · BadText · BadConfig · LimitExceeded
     ├── ProtocolViolation     the order of messages      FAILED_PRECONDITION   retry NEVER
+    │   ├── RoutesReadOnly · StaleRoutes · ModulePinned
     ├── NotFound              no such thing              NOT_FOUND             retry NEVER
     │   ├── UnknownRoute · UnknownModule
     ├── ContractMismatch      modules that do not fit    FAILED_PRECONDITION   retry NEVER
@@ -15,7 +16,7 @@
     ├── DeadlineMissed        too late                   DEADLINE_EXCEEDED     retry SAME
     ├── NotImplementedYet     settled shape, later work  UNIMPLEMENTED         retry NEVER
     └── InternalFault         our mistake                INTERNAL              retry NEVER
-        └── NonFiniteMarginals · BrokenInvariant
+        └── NonFiniteMarginals · BrokenInvariant · PoisonSegment
 
 Messages are for people: they say what, where and what to do, and never hold audio or user text.
 """
@@ -85,6 +86,24 @@ class ProtocolViolation(LegonnError):
     """A message at a moment when it has no meaning."""
 
     reason = "PROTOCOL_VIOLATION"
+
+
+class RoutesReadOnly(ProtocolViolation):
+    """The routes come from a file that the server may not write."""
+
+    reason = "ROUTES_READ_ONLY"
+
+
+class StaleRoutes(ProtocolViolation):
+    """The routes have another generation than the caller expects."""
+
+    reason = "STALE_ROUTES"
+
+
+class ModulePinned(ProtocolViolation):
+    """Segments or routes still use the module version."""
+
+    reason = "PINNED"
 
 
 class NotFound(LegonnError):
@@ -208,6 +227,12 @@ class BrokenInvariant(InternalFault):
     """A promise of this code does not hold."""
 
     reason = "INVARIANT"
+
+
+class PoisonSegment(InternalFault):
+    """The same piece of a segment ended two engines; it is not tried a third time."""
+
+    reason = "POISON_SEGMENT"
 
 
 def error_classes() -> tuple[type[LegonnError], ...]:

@@ -95,6 +95,24 @@ class ProtocolViolation(LegonnError):
     reason = "PROTOCOL_VIOLATION"
 
 
+class RoutesReadOnly(ProtocolViolation):
+    """The routes come from a file that the server may not write."""
+
+    reason = "ROUTES_READ_ONLY"
+
+
+class StaleRoutes(ProtocolViolation):
+    """The routes have another generation than the caller expects."""
+
+    reason = "STALE_ROUTES"
+
+
+class ModulePinned(ProtocolViolation):
+    """Segments or routes still use the module version."""
+
+    reason = "PINNED"
+
+
 class NotFound(LegonnError):
     """Something named by the caller does not exist."""
 
@@ -216,6 +234,12 @@ class BrokenInvariant(InternalFault):
     """A promise of the server does not hold."""
 
     reason = "INVARIANT"
+
+
+class PoisonSegment(InternalFault):
+    """The same piece of a segment ended two engines; it is not tried a third time."""
+
+    reason = "POISON_SEGMENT"
 
 
 def error_classes() -> tuple[type[LegonnError], ...]:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1blegonn/v1/module_card.proto\x12\tlegonn.v1\x1a\x1egoogle/protobuf/duration.proto\"s\n\x08\x43ontract\x12\x12\n\nvocabulary\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\x17\n\x0frows_per_second\x18\x03 \x01(\x02\x12\x16\n\x0erows_per_token\x18\x04 \x01(\x02\x12\r\n\x05top_k\x18\x05 \x01(\x05\"\xc2\x03\n\rModuleVersion\x12\x0f\n\x07version\x18\x01 \x01(\t\x12%\n\x05state\x18\x02 \x01(\x0e\x32\x16.legonn.v1.ModuleState\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12%\n\x08\x63ontract\x18\x04 \x01(\x0b\x32\x13.legonn.v1.Contract\x12\x16\n\x0enum_parameters\x18\x05 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x06 \x01(\x03\x12\x0e\n\x06\x64\x65vice\x18\x07 \x01(\t\x12\x10\n\x08num_pins\x18\x08 \x01(\x05\x12\x30\n\rload_duration\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11sample_rate_hertz\x18\n \x01(\x05\x12\x31\n\x0e\x63hunk_duration\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x06scores\x18\x0c \x03(\x0b\x32$.legonn.v1.ModuleVersion.ScoresEntry\x12\r\n\x05\x65rror\x18\r \x01(\t\x1a-\n\x0bScoresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xca\x01\n\x06Module\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x04kind\x18\x02 \x01(\x0e\x32\x15.legonn.v1.ModuleKind\x12%\n\x08modality\x18\x03 \x01(\x0e\x32\x13.legonn.v1.Modality\x12\x1c\n\x14source_language_code\x18\x04 \x01(\t\x12\x1c\n\x14target_language_code\x18\x05 \x01(\t\x12*\n\x08versions\x18\x06 \x03(\x0b\x32\x18.legonn.v1.ModuleVersion\"\xba\x01\n\x05Route\x12\x1d\n\x04task\x18\x01 \x01(\x0e\x32\x0f.legonn.v1.Task\x12%\n\x08modality\x18\x02 \x01(\x0e\x32\x13.legonn.v1.Modality\x12\x1c\n\x14source_language_code\x18\x03 \x01(\t\x12\x1c\n\x14target_language_code\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x0f\n\x07\x65ncoder\x18\x06 \x01(\t\x12\x0f\n\x07\x64\x65\x63oder\x18\x07 \x01(\t\"B\n\nRouteTable\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12 \n\x06routes\x18\x02 \x03(\x0b\x32\x10.legonn.v1.Route*E\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\x13\n\x0fTASK_TRANSCRIBE\x10\x01\x12\x12\n\x0eTASK_TRANSLATE\x10\x02*L\n\x08Modality\x12\x18\n\x14MODALITY_UNSPECIFIED\x10\x00\x12\x13\n\x0fMODALITY_SPEECH\x10\x01\x12\x11\n\rMODALITY_TEXT\x10\x02*[\n\nModuleKind\x12\x1b\n\x17MODULE_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13MODULE_KIND_ENCODER\x10\x01\x12\x17\n\x13MODULE_KIND_DECODER\x10\x02*\x91\x02\n\x0bModuleState\x12\x1c\n\x18MODULE_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODULE_STATE_ABSENT\x10\x01\x12\x18\n\x14MODULE_STATE_LOADING\x10\x02\x12\x19\n\x15MODULE_STATE_CHECKING\x10\x03\x12\x15\n\x11MODULE_STATE_WARM\x10\x04\x12\x18\n\x14MODULE_STATE_SERVING\x10\x05\x12\x17\n\x13MODULE_STATE_SHADOW\x10\x06\x12\x19\n\x15MODULE_STATE_DRAINING\x10\x07\x12\x18\n\x14MODULE_STATE_RETIRED\x10\x08\x12\x17\n\x13MODULE_STATE_FAILED\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1blegonn/v1/module_card.proto\x12\tlegonn.v1\x1a\x1egoogle/protobuf/duration.proto\"s\n\x08\x43ontract\x12\x12\n\nvocabulary\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12\x17\n\x0frows_per_second\x18\x03 \x01(\x02\x12\x16\n\x0erows_per_token\x18\x04 \x01(\x02\x12\r\n\x05top_k\x18\x05 \x01(\x05\"\xd9\x04\n\rModuleVersion\x12\x0f\n\x07version\x18\x01 \x01(\t\x12%\n\x05state\x18\x02 \x01(\x0e\x32\x16.legonn.v1.ModuleState\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12%\n\x08\x63ontract\x18\x04 \x01(\x0b\x32\x13.legonn.v1.Contract\x12\x16\n\x0enum_parameters\x18\x05 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x06 \x01(\x03\x12\x0e\n\x06\x64\x65vice\x18\x07 \x01(\t\x12\x10\n\x08num_pins\x18\x08 \x01(\x05\x12\x30\n\rload_duration\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11sample_rate_hertz\x18\n \x01(\x05\x12\x31\n\x0e\x63hunk_duration\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x06scores\x18\x0c \x03(\x0b\x32$.legonn.v1.ModuleVersion.ScoresEntry\x12\r\n\x05\x65rror\x18\r \x01(\t\x12\x30\n\rwarm_duration\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x06\x63hecks\x18\x0f \x03(\x0b\x32$.legonn.v1.ModuleVersion.ChecksEntry\x1a-\n\x0bScoresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a-\n\x0b\x43hecksEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xca\x01\n\x06Module\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x04kind\x18\x02 \x01(\x0e\x32\x15.legonn.v1.ModuleKind\x12%\n\x08modality\x18\x03 \x01(\x0e\x32\x13.legonn.v1.Modality\x12\x1c\n\x14source_language_code\x18\x04 \x01(\t\x12\x1c\n\x14target_language_code\x18\x05 \x01(\t\x12*\n\x08versions\x18\x06 \x03(\x0b\x32\x18.legonn.v1.ModuleVersion\"a\n\x0b\x43\x61naryBands\x12\x19\n\x11max_error_percent\x18\x01 \x01(\x01\x12\x19\n\x11max_latency_ratio\x18\x02 \x01(\x01\x12\x1c\n\x14max_blank_difference\x18\x03 \x01(\x01\"\xd0\x01\n\x06\x43\x61nary\x12\x0f\n\x07\x65ncoder\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x65\x63oder\x18\x02 \x01(\t\x12\r\n\x05steps\x18\x03 \x03(\x05\x12\x30\n\rhold_duration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cmin_segments\x18\x05 \x01(\x05\x12%\n\x05\x62\x61nds\x18\x06 \x01(\x0b\x32\x16.legonn.v1.CanaryBands\x12\x16\n\x0eweight_percent\x18\x07 \x01(\x05\x12\x0e\n\x06status\x18\x08 \x01(\t\";\n\x06Shadow\x12\x0f\n\x07\x65ncoder\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x65\x63oder\x18\x02 \x01(\t\x12\x0f\n\x07percent\x18\x03 \x01(\x05\"\x80\x02\n\x05Route\x12\x1d\n\x04task\x18\x01 \x01(\x0e\x32\x0f.legonn.v1.Task\x12%\n\x08modality\x18\x02 \x01(\x0e\x32\x13.legonn.v1.Modality\x12\x1c\n\x14source_language_code\x18\x03 \x01(\t\x12\x1c\n\x14target_language_code\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x0f\n\x07\x65ncoder\x18\x06 \x01(\t\x12\x0f\n\x07\x64\x65\x63oder\x18\x07 \x01(\t\x12!\n\x06\x63\x61nary\x18\x08 \x01(\x0b\x32\x11.legonn.v1.Canary\x12!\n\x06shadow\x18\t \x01(\x0b\x32\x11.legonn.v1.Shadow\"g\n\nRouteTable\x12\x12\n\ngeneration\x18\x01 \x01(\x03\x12 \n\x06routes\x18\x02 \x03(\x0b\x32\x10.legonn.v1.Route\x12\x14\n\x0c\x63ontent_hash\x18\x03 \x01(\t\x12\r\n\x05\x65rror\x18\x04 \x01(\t*E\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\x13\n\x0fTASK_TRANSCRIBE\x10\x01\x12\x12\n\x0eTASK_TRANSLATE\x10\x02*L\n\x08Modality\x12\x18\n\x14MODALITY_UNSPECIFIED\x10\x00\x12\x13\n\x0fMODALITY_SPEECH\x10\x01\x12\x11\n\rMODALITY_TEXT\x10\x02*[\n\nModuleKind\x12\x1b\n\x17MODULE_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13MODULE_KIND_ENCODER\x10\x01\x12\x17\n\x13MODULE_KIND_DECODER\x10\x02*\x91\x02\n\x0bModuleState\x12\x1c\n\x18MODULE_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODULE_STATE_ABSENT\x10\x01\x12\x18\n\x14MODULE_STATE_LOADING\x10\x02\x12\x19\n\x15MODULE_STATE_CHECKING\x10\x03\x12\x15\n\x11MODULE_STATE_WARM\x10\x04\x12\x18\n\x14MODULE_STATE_SERVING\x10\x05\x12\x17\n\x13MODULE_STATE_SHADOW\x10\x06\x12\x19\n\x15MODULE_STATE_DRAINING\x10\x07\x12\x18\n\x14MODULE_STATE_RETIRED\x10\x08\x12\x17\n\x13MODULE_STATE_FAILED\x10\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,24 +34,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MODULEVERSION_SCORESENTRY']._loaded_options = None
   _globals['_MODULEVERSION_SCORESENTRY']._serialized_options = b'8\001'
-  _globals['_TASK']._serialized_start=1106
-  _globals['_TASK']._serialized_end=1175
-  _globals['_MODALITY']._serialized_start=1177
-  _globals['_MODALITY']._serialized_end=1253
-  _globals['_MODULEKIND']._serialized_start=1255
-  _globals['_MODULEKIND']._serialized_end=1346
-  _globals['_MODULESTATE']._serialized_start=1349
-  _globals['_MODULESTATE']._serialized_end=1622
+  _globals['_MODULEVERSION_CHECKSENTRY']._loaded_options = None
+  _globals['_MODULEVERSION_CHECKSENTRY']._serialized_options = b'8\001'
+  _globals['_TASK']._serialized_start=1735
+  _globals['_TASK']._serialized_end=1804
+  _globals['_MODALITY']._serialized_start=1806
+  _globals['_MODALITY']._serialized_end=1882
+  _globals['_MODULEKIND']._serialized_start=1884
+  _globals['_MODULEKIND']._serialized_end=1975
+  _globals['_MODULESTATE']._serialized_start=1978
+  _globals['_MODULESTATE']._serialized_end=2251
   _globals['_CONTRACT']._serialized_start=74
   _globals['_CONTRACT']._serialized_end=189
   _globals['_MODULEVERSION']._serialized_start=192
-  _globals['_MODULEVERSION']._serialized_end=642
-  _globals['_MODULEVERSION_SCORESENTRY']._serialized_start=597
-  _globals['_MODULEVERSION_SCORESENTRY']._serialized_end=642
-  _globals['_MODULE']._serialized_start=645
-  _globals['_MODULE']._serialized_end=847
-  _globals['_ROUTE']._serialized_start=850
-  _globals['_ROUTE']._serialized_end=1036
-  _globals['_ROUTETABLE']._serialized_start=1038
-  _globals['_ROUTETABLE']._serialized_end=1104
+  _globals['_MODULEVERSION']._serialized_end=793
+  _globals['_MODULEVERSION_SCORESENTRY']._serialized_start=701
+  _globals['_MODULEVERSION_SCORESENTRY']._serialized_end=746
+  _globals['_MODULEVERSION_CHECKSENTRY']._serialized_start=748
+  _globals['_MODULEVERSION_CHECKSENTRY']._serialized_end=793
+  _globals['_MODULE']._serialized_start=796
+  _globals['_MODULE']._serialized_end=998
+  _globals['_CANARYBANDS']._serialized_start=1000
+  _globals['_CANARYBANDS']._serialized_end=1097
+  _globals['_CANARY']._serialized_start=1100
+  _globals['_CANARY']._serialized_end=1308
+  _globals['_SHADOW']._serialized_start=1310
+  _globals['_SHADOW']._serialized_end=1369
+  _globals['_ROUTE']._serialized_start=1372
+  _globals['_ROUTE']._serialized_end=1628
+  _globals['_ROUTETABLE']._serialized_start=1630
+  _globals['_ROUTETABLE']._serialized_end=1733
 # @@protoc_insertion_point(module_scope)

@@ -75,8 +75,15 @@ class Contract(_message.Message):
     def __init__(self, vocabulary: _Optional[str] = ..., fingerprint: _Optional[str] = ..., rows_per_second: _Optional[float] = ..., rows_per_token: _Optional[float] = ..., top_k: _Optional[int] = ...) -> None: ...
 
 class ModuleVersion(_message.Message):
-    __slots__ = ("version", "state", "digest", "contract", "num_parameters", "memory_bytes", "device", "num_pins", "load_duration", "sample_rate_hertz", "chunk_duration", "scores", "error")
+    __slots__ = ("version", "state", "digest", "contract", "num_parameters", "memory_bytes", "device", "num_pins", "load_duration", "sample_rate_hertz", "chunk_duration", "scores", "error", "warm_duration", "checks")
     class ScoresEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    class ChecksEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -96,6 +103,8 @@ class ModuleVersion(_message.Message):
     CHUNK_DURATION_FIELD_NUMBER: _ClassVar[int]
     SCORES_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    WARM_DURATION_FIELD_NUMBER: _ClassVar[int]
+    CHECKS_FIELD_NUMBER: _ClassVar[int]
     version: str
     state: ModuleState
     digest: str
@@ -109,7 +118,9 @@ class ModuleVersion(_message.Message):
     chunk_duration: _duration_pb2.Duration
     scores: _containers.ScalarMap[str, float]
     error: str
-    def __init__(self, version: _Optional[str] = ..., state: _Optional[_Union[ModuleState, str]] = ..., digest: _Optional[str] = ..., contract: _Optional[_Union[Contract, _Mapping]] = ..., num_parameters: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., device: _Optional[str] = ..., num_pins: _Optional[int] = ..., load_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., sample_rate_hertz: _Optional[int] = ..., chunk_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., scores: _Optional[_Mapping[str, float]] = ..., error: _Optional[str] = ...) -> None: ...
+    warm_duration: _duration_pb2.Duration
+    checks: _containers.ScalarMap[str, float]
+    def __init__(self, version: _Optional[str] = ..., state: _Optional[_Union[ModuleState, str]] = ..., digest: _Optional[str] = ..., contract: _Optional[_Union[Contract, _Mapping]] = ..., num_parameters: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., device: _Optional[str] = ..., num_pins: _Optional[int] = ..., load_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., sample_rate_hertz: _Optional[int] = ..., chunk_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., scores: _Optional[_Mapping[str, float]] = ..., error: _Optional[str] = ..., warm_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., checks: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class Module(_message.Message):
     __slots__ = ("name", "kind", "modality", "source_language_code", "target_language_code", "versions")
@@ -127,8 +138,48 @@ class Module(_message.Message):
     versions: _containers.RepeatedCompositeFieldContainer[ModuleVersion]
     def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[ModuleKind, str]] = ..., modality: _Optional[_Union[Modality, str]] = ..., source_language_code: _Optional[str] = ..., target_language_code: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[ModuleVersion, _Mapping]]] = ...) -> None: ...
 
+class CanaryBands(_message.Message):
+    __slots__ = ("max_error_percent", "max_latency_ratio", "max_blank_difference")
+    MAX_ERROR_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    MAX_LATENCY_RATIO_FIELD_NUMBER: _ClassVar[int]
+    MAX_BLANK_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    max_error_percent: float
+    max_latency_ratio: float
+    max_blank_difference: float
+    def __init__(self, max_error_percent: _Optional[float] = ..., max_latency_ratio: _Optional[float] = ..., max_blank_difference: _Optional[float] = ...) -> None: ...
+
+class Canary(_message.Message):
+    __slots__ = ("encoder", "decoder", "steps", "hold_duration", "min_segments", "bands", "weight_percent", "status")
+    ENCODER_FIELD_NUMBER: _ClassVar[int]
+    DECODER_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    HOLD_DURATION_FIELD_NUMBER: _ClassVar[int]
+    MIN_SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    BANDS_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    encoder: str
+    decoder: str
+    steps: _containers.RepeatedScalarFieldContainer[int]
+    hold_duration: _duration_pb2.Duration
+    min_segments: int
+    bands: CanaryBands
+    weight_percent: int
+    status: str
+    def __init__(self, encoder: _Optional[str] = ..., decoder: _Optional[str] = ..., steps: _Optional[_Iterable[int]] = ..., hold_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., min_segments: _Optional[int] = ..., bands: _Optional[_Union[CanaryBands, _Mapping]] = ..., weight_percent: _Optional[int] = ..., status: _Optional[str] = ...) -> None: ...
+
+class Shadow(_message.Message):
+    __slots__ = ("encoder", "decoder", "percent")
+    ENCODER_FIELD_NUMBER: _ClassVar[int]
+    DECODER_FIELD_NUMBER: _ClassVar[int]
+    PERCENT_FIELD_NUMBER: _ClassVar[int]
+    encoder: str
+    decoder: str
+    percent: int
+    def __init__(self, encoder: _Optional[str] = ..., decoder: _Optional[str] = ..., percent: _Optional[int] = ...) -> None: ...
+
 class Route(_message.Message):
-    __slots__ = ("task", "modality", "source_language_code", "target_language_code", "model", "encoder", "decoder")
+    __slots__ = ("task", "modality", "source_language_code", "target_language_code", "model", "encoder", "decoder", "canary", "shadow")
     TASK_FIELD_NUMBER: _ClassVar[int]
     MODALITY_FIELD_NUMBER: _ClassVar[int]
     SOURCE_LANGUAGE_CODE_FIELD_NUMBER: _ClassVar[int]
@@ -136,6 +187,8 @@ class Route(_message.Message):
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ENCODER_FIELD_NUMBER: _ClassVar[int]
     DECODER_FIELD_NUMBER: _ClassVar[int]
+    CANARY_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
     task: Task
     modality: Modality
     source_language_code: str
@@ -143,12 +196,18 @@ class Route(_message.Message):
     model: str
     encoder: str
     decoder: str
-    def __init__(self, task: _Optional[_Union[Task, str]] = ..., modality: _Optional[_Union[Modality, str]] = ..., source_language_code: _Optional[str] = ..., target_language_code: _Optional[str] = ..., model: _Optional[str] = ..., encoder: _Optional[str] = ..., decoder: _Optional[str] = ...) -> None: ...
+    canary: Canary
+    shadow: Shadow
+    def __init__(self, task: _Optional[_Union[Task, str]] = ..., modality: _Optional[_Union[Modality, str]] = ..., source_language_code: _Optional[str] = ..., target_language_code: _Optional[str] = ..., model: _Optional[str] = ..., encoder: _Optional[str] = ..., decoder: _Optional[str] = ..., canary: _Optional[_Union[Canary, _Mapping]] = ..., shadow: _Optional[_Union[Shadow, _Mapping]] = ...) -> None: ...
 
 class RouteTable(_message.Message):
-    __slots__ = ("generation", "routes")
+    __slots__ = ("generation", "routes", "content_hash", "error")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     ROUTES_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_HASH_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
     generation: int
     routes: _containers.RepeatedCompositeFieldContainer[Route]
-    def __init__(self, generation: _Optional[int] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ...) -> None: ...
+    content_hash: str
+    error: str
+    def __init__(self, generation: _Optional[int] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., content_hash: _Optional[str] = ..., error: _Optional[str] = ...) -> None: ...

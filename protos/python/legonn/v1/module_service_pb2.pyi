@@ -119,13 +119,27 @@ class WatchModulesRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WatchModulesResponse(_message.Message):
-    __slots__ = ("generation", "is_snapshot", "modules", "routes")
+    __slots__ = ("generation", "is_snapshot", "modules", "routes", "events")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     IS_SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     MODULES_FIELD_NUMBER: _ClassVar[int]
     ROUTES_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
     generation: int
     is_snapshot: bool
     modules: _containers.RepeatedCompositeFieldContainer[_module_card_pb2.Module]
     routes: _module_card_pb2.RouteTable
-    def __init__(self, generation: _Optional[int] = ..., is_snapshot: _Optional[bool] = ..., modules: _Optional[_Iterable[_Union[_module_card_pb2.Module, _Mapping]]] = ..., routes: _Optional[_Union[_module_card_pb2.RouteTable, _Mapping]] = ...) -> None: ...
+    events: _containers.RepeatedCompositeFieldContainer[ModuleEvent]
+    def __init__(self, generation: _Optional[int] = ..., is_snapshot: _Optional[bool] = ..., modules: _Optional[_Iterable[_Union[_module_card_pb2.Module, _Mapping]]] = ..., routes: _Optional[_Union[_module_card_pb2.RouteTable, _Mapping]] = ..., events: _Optional[_Iterable[_Union[ModuleEvent, _Mapping]]] = ...) -> None: ...
+
+class ModuleEvent(_message.Message):
+    __slots__ = ("module", "state", "text", "elapsed_duration")
+    MODULE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    ELAPSED_DURATION_FIELD_NUMBER: _ClassVar[int]
+    module: str
+    state: _module_card_pb2.ModuleState
+    text: str
+    elapsed_duration: _duration_pb2.Duration
+    def __init__(self, module: _Optional[str] = ..., state: _Optional[_Union[_module_card_pb2.ModuleState, str]] = ..., text: _Optional[str] = ..., elapsed_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...

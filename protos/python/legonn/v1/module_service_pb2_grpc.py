@@ -108,8 +108,8 @@ class ModuleServiceServicer:
     def UnloadModule(self, request, context):
         """UnloadModule takes a version out of memory. Statuses: OK, also when it is not there;
         INVALID_ARGUMENT; NOT_FOUND for a version that nobody knows; FAILED_PRECONDITION when a route
-        names it, or segments use it and `drain` is not set; UNIMPLEMENTED when the server's modules are
-        fixed; UNAVAILABLE; INTERNAL.
+        names it, or segments use it and `drain` is not set (PINNED); UNIMPLEMENTED when the server's
+        modules are fixed; UNAVAILABLE; INTERNAL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,8 +119,9 @@ class ModuleServiceServicer:
         """SetRoute adds a route, or replaces the one with the same task, modality, languages and model.
         Open segments keep the modules they began with. Statuses: OK; INVALID_ARGUMENT for a route that
         makes no sense; NOT_FOUND for a version that is not loaded; FAILED_PRECONDITION when encoder and
-        decoder do not fit, or `expected_generation` is not the current one; UNIMPLEMENTED when the
-        server's routes are fixed; UNAVAILABLE; INTERNAL.
+        decoder do not fit, when `expected_generation` is not the current one (STALE_ROUTES), or when
+        the routes come from a file that the server may not write (ROUTES_READ_ONLY); UNAVAILABLE;
+        INTERNAL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -53,15 +53,16 @@ class ModuleServiceStub:
     UnloadModule: _grpc.UnaryUnaryMultiCallable[_module_service_pb2.UnloadModuleRequest, _module_service_pb2.UnloadModuleResponse]
     """UnloadModule takes a version out of memory. Statuses: OK, also when it is not there;
     INVALID_ARGUMENT; NOT_FOUND for a version that nobody knows; FAILED_PRECONDITION when a route
-    names it, or segments use it and `drain` is not set; UNIMPLEMENTED when the server's modules are
-    fixed; UNAVAILABLE; INTERNAL.
+    names it, or segments use it and `drain` is not set (PINNED); UNIMPLEMENTED when the server's
+    modules are fixed; UNAVAILABLE; INTERNAL.
     """
     SetRoute: _grpc.UnaryUnaryMultiCallable[_module_service_pb2.SetRouteRequest, _module_service_pb2.SetRouteResponse]
     """SetRoute adds a route, or replaces the one with the same task, modality, languages and model.
     Open segments keep the modules they began with. Statuses: OK; INVALID_ARGUMENT for a route that
     makes no sense; NOT_FOUND for a version that is not loaded; FAILED_PRECONDITION when encoder and
-    decoder do not fit, or `expected_generation` is not the current one; UNIMPLEMENTED when the
-    server's routes are fixed; UNAVAILABLE; INTERNAL.
+    decoder do not fit, when `expected_generation` is not the current one (STALE_ROUTES), or when
+    the routes come from a file that the server may not write (ROUTES_READ_ONLY); UNAVAILABLE;
+    INTERNAL.
     """
     GetRoutes: _grpc.UnaryUnaryMultiCallable[_module_service_pb2.GetRoutesRequest, _module_service_pb2.GetRoutesResponse]
     """GetRoutes shows the routes of this moment. Statuses: OK; UNAVAILABLE."""
@@ -95,15 +96,16 @@ class ModuleServiceAsyncStub(ModuleServiceStub):
     UnloadModule: _aio.UnaryUnaryMultiCallable[_module_service_pb2.UnloadModuleRequest, _module_service_pb2.UnloadModuleResponse]  # type: ignore[assignment]
     """UnloadModule takes a version out of memory. Statuses: OK, also when it is not there;
     INVALID_ARGUMENT; NOT_FOUND for a version that nobody knows; FAILED_PRECONDITION when a route
-    names it, or segments use it and `drain` is not set; UNIMPLEMENTED when the server's modules are
-    fixed; UNAVAILABLE; INTERNAL.
+    names it, or segments use it and `drain` is not set (PINNED); UNIMPLEMENTED when the server's
+    modules are fixed; UNAVAILABLE; INTERNAL.
     """
     SetRoute: _aio.UnaryUnaryMultiCallable[_module_service_pb2.SetRouteRequest, _module_service_pb2.SetRouteResponse]  # type: ignore[assignment]
     """SetRoute adds a route, or replaces the one with the same task, modality, languages and model.
     Open segments keep the modules they began with. Statuses: OK; INVALID_ARGUMENT for a route that
     makes no sense; NOT_FOUND for a version that is not loaded; FAILED_PRECONDITION when encoder and
-    decoder do not fit, or `expected_generation` is not the current one; UNIMPLEMENTED when the
-    server's routes are fixed; UNAVAILABLE; INTERNAL.
+    decoder do not fit, when `expected_generation` is not the current one (STALE_ROUTES), or when
+    the routes come from a file that the server may not write (ROUTES_READ_ONLY); UNAVAILABLE;
+    INTERNAL.
     """
     GetRoutes: _aio.UnaryUnaryMultiCallable[_module_service_pb2.GetRoutesRequest, _module_service_pb2.GetRoutesResponse]  # type: ignore[assignment]
     """GetRoutes shows the routes of this moment. Statuses: OK; UNAVAILABLE."""
@@ -158,8 +160,8 @@ class ModuleServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_module_service_pb2.UnloadModuleResponse, _abc.Awaitable[_module_service_pb2.UnloadModuleResponse]]:
         """UnloadModule takes a version out of memory. Statuses: OK, also when it is not there;
         INVALID_ARGUMENT; NOT_FOUND for a version that nobody knows; FAILED_PRECONDITION when a route
-        names it, or segments use it and `drain` is not set; UNIMPLEMENTED when the server's modules are
-        fixed; UNAVAILABLE; INTERNAL.
+        names it, or segments use it and `drain` is not set (PINNED); UNIMPLEMENTED when the server's
+        modules are fixed; UNAVAILABLE; INTERNAL.
         """
 
     @_abc_1.abstractmethod
@@ -171,8 +173,9 @@ class ModuleServiceServicer(metaclass=_abc_1.ABCMeta):
         """SetRoute adds a route, or replaces the one with the same task, modality, languages and model.
         Open segments keep the modules they began with. Statuses: OK; INVALID_ARGUMENT for a route that
         makes no sense; NOT_FOUND for a version that is not loaded; FAILED_PRECONDITION when encoder and
-        decoder do not fit, or `expected_generation` is not the current one; UNIMPLEMENTED when the
-        server's routes are fixed; UNAVAILABLE; INTERNAL.
+        decoder do not fit, when `expected_generation` is not the current one (STALE_ROUTES), or when
+        the routes come from a file that the server may not write (ROUTES_READ_ONLY); UNAVAILABLE;
+        INTERNAL.
         """
 
     @_abc_1.abstractmethod
