@@ -18,7 +18,7 @@ endef
 export WRITE_LOCK
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock check format test protos protos-check serve demo
+.PHONY: help setup lock check format test protos protos-check docs docs-check serve demo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,7 +41,7 @@ check: ## format, ruff, mypy, import contracts, buf lint, protos-check, house te
 	$(BIN)/mypy
 	$(FIND_PACKAGES) $(BIN)/lint-imports
 	$(RUN) buf lint protos
-	$(MAKE) --no-print-directory protos-check
+	$(MAKE) --no-print-directory protos-check docs-check
 	$(PY) -m pytest -q tests/house
 
 format: ## rewrite the sources the way `check` wants them
@@ -56,6 +56,12 @@ protos: ## write the stubs of protos/legonn/v1
 
 protos-check: ## fail if the committed stubs are not what the protos give
 	$(PY) protos/generate.py --check
+
+docs: ## write docs/metrics.md from the declared metrics
+	$(FIND_PACKAGES) $(PY) -m legonn_server.telemetry.reference
+
+docs-check: ## fail if docs/metrics.md is not what the code gives
+	$(FIND_PACKAGES) $(PY) -m legonn_server.telemetry.reference --check
 
 serve: ## start the server on 127.0.0.1:50051 with ./modules
 	$(BIN)/legonn serve

@@ -11,8 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    ProcessCollector,
+    start_http_server,
+)
 
+from legonn import __version__
 from legonn_core.errors import BadConfig
 from legonn_server.backends.embedded import EmbeddedBackend, EmbeddedOptions
 from legonn_server.backends.fake import FakeBackend
@@ -24,7 +30,9 @@ from legonn_server.config.settings import (
     modules_folder,
     split_address,
 )
+from legonn_server.gateway.entrance import SPEECH, TEXT
 from legonn_server.gateway.health import Health
+from legonn_server.gateway.sampler import Sampler
 from legonn_server.gateway.server import build_server
 from legonn_server.gateway.services import Services
 from legonn_server.gateway.stream import Workers
@@ -57,6 +65,7 @@ class Gateway:
         self._settings = settings
         self._backend = backend
         self.metrics = Metrics(registry or CollectorRegistry())
+        self.metrics.build_info.labels(__version__).set(1)
         self._health = Health()
         self.services = Services(
             modules=ModuleManager(backend, self.metrics),
@@ -72,6 +81,8 @@ class Gateway:
             decoding=settings.decoding,
         )
         self._server: grpc.aio.Server | None = None
+        self._was_up = False
+        self._sampling: asyncio.Task[None] | None = None
         self.address = ""
 
     async def start(self) -> None:
@@ -95,22 +106,32 @@ class Gateway:
         await self._server.start()
         await self._backend.start()
         await self.services.modules.start()
+        for kind in (SPEECH, TEXT):
+            self.metrics.sessions_limit.labels(kind).set(self._settings.admission.max_streams)
+            self.metrics.sessions_open.labels(kind).set(0)
+        self._sampling = asyncio.create_task(Sampler(self.services).run())
         self.services.speech_admission.open()
         self.services.text_admission.open()
         await self.set_backend_state(is_up=True)
 
     async def set_backend_state(self, *, is_up: bool) -> None:
         """The engine came up or went down: tell health and metrics."""
+        if self._was_up and not is_up:
+            self.metrics.backend_restarts.inc()
+        self._was_up = is_up
         self.metrics.backend_up.set(is_up)
         await self._health.set_backend(is_up=is_up)
 
     async def stop(self, *, grace_seconds: float | None = None) -> None:
         """Drain: refuse new calls, finish open segments, then take everything down."""
         grace = self._settings.server.grace_seconds if grace_seconds is None else grace_seconds
+        self.metrics.draining.set(1)
         await self._health.drain()
         self.services.drain()
         if self._server is not None:
             await self._server.stop(grace)
+        if self._sampling is not None:
+            self._sampling.cancel()
         await self._backend.stop()
 
 
@@ -183,7 +204,9 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
     states: asyncio.Queue[bool] = asyncio.Queue()
-    gateway = Gateway(settings, build_backend(settings, states.put_nowait))
+    backend = build_backend(settings, states.put_nowait)
+    gateway = Gateway(settings, backend)
+    _watch_processes(gateway.metrics.registry, backend)
     with metrics_page(settings, gateway.metrics.registry) as metrics_address:
         starting = asyncio.create_task(gateway.start())
         stopping = asyncio.create_task(signals.get())
@@ -198,6 +221,14 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         finally:
             stopping.cancel()
             await _stop(gateway, signals)
+
+
+def _watch_processes(registry: CollectorRegistry, backend: Backend) -> None:
+    """Memory, CPU and open files of this process, and of the engine's if it has one here."""
+    ProcessCollector(registry=registry)
+    GCCollector(registry)
+    if isinstance(backend, EmbeddedBackend):
+        ProcessCollector(namespace="engine", pid=lambda: backend.engine_pid, registry=registry)
 
 
 async def _follow(

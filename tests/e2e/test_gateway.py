@@ -351,9 +351,16 @@ async def test_metrics_count_and_hold_no_text(server: Running):
         'legonn_encoder_slots{module="speech-en",version="1"} 0.0',
         "legonn_sessions_active 0.0",
         "legonn_backend_up 1.0",
+        'legonn_sessions_admitted_total{kind="speech"} 2.0',
+        'legonn_sessions_open{kind="speech"} 0.0',
+        'legonn_interface_rows_total{module="speech-en",version="1"} ',
+        'legonn_decoder_queue_seconds_count{kind="final"} 2.0',
+        "legonn_partial_words_total ",
+        "legonn_decoder_in_flight_jobs 0.0",
     ):
         assert line in page, line
     assert "legonn_first_partial_latency_seconds_count 1.0" in page
+    assert "legonn_partial_latency_seconds_count 0.0" not in page
     assert "eheimnis" not in page
 
 

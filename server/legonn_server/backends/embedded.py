@@ -66,6 +66,9 @@ class EmbeddedBackend:
         options: How to start it.
         on_progress: Told how loading goes.
         on_state: Told True when all modules serve, False when the child is gone.
+
+    Attributes:
+        engine_pid: The newest child, for those who watch its memory; 0 before the first.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class EmbeddedBackend:
         self._on_state = on_state
         self._ids = itertools.count(1)
         self._generation = 0
+        self.engine_pid = 0
         self._pending: dict[int, asyncio.Future[Any]] = {}
         self._orphans: set[int] = set()
         self._modules: dict[ModuleRef, ModuleDescription] | None = None
@@ -146,6 +150,7 @@ class EmbeddedBackend:
                 env=self._options.environment,
                 start_new_session=True,
             )
+        self.engine_pid = process.pid
         reader, self._writer = await asyncio.open_connection(sock=ours)
         self._generation += 1
         was_ready = False

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 
 from legonn.v1 import speech_service_pb2 as pb
 from legonn_core.errors import BadConfig, DeadlineMissed
 from legonn_server.gateway import convert
 from legonn_server.gateway.call import Call
+from legonn_server.gateway.entrance import SPEECH, entered
 from legonn_server.gateway.interceptors.telemetry import current_request_id
 from legonn_server.gateway.services import Services
 from legonn_server.gateway.writer import Write, Writer
@@ -30,6 +32,9 @@ class Recognition:
     def __init__(self, services: Services) -> None:
         self._services = services
 
+    def _enter(self) -> AbstractContextManager[None]:
+        return entered(self._services.speech_admission, self._services.workers.metrics, SPEECH)
+
     async def whole(self, request: pb.RecognizeRequest) -> pb.RecognizeResponse:
         """One whole recording.
 
@@ -37,7 +42,7 @@ class Recognition:
             LegonnError: Why it cannot be read, possibly inside an ExceptionGroup.
         """
         limits = self._services.limits
-        with self._services.speech_admission.enter():
+        with self._enter():
             try:
                 async with asyncio.timeout(limits.unary_seconds):
                     return await self._recognize(request)
@@ -58,7 +63,7 @@ class Recognition:
             LegonnError: Why the stream cannot go on, possibly inside an ExceptionGroup.
         """
         metrics = self._services.workers.metrics
-        with self._services.speech_admission.enter(), metrics.sessions_active.track_inprogress():
+        with self._enter(), metrics.sessions_active.track_inprogress():
             call = Call(self._services)
             self._services.runners.add(call.runner)
             try:

@@ -8,20 +8,25 @@ stream, its slots are given back.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from time import perf_counter
 
-from legonn_core.errors import BackendDown, ModuleDraining, StateLost
+from legonn_core.errors import BackendDown, BrokenInvariant, ModuleDraining, StateLost
 from legonn_core.runtime.messages import DecodeKind, SlotRef
+from legonn_server.gateway.arrivals import Arrivals
 from legonn_server.gateway.outbox import Outbox
 from legonn_server.pools.decoder_pool import DecoderPool
 from legonn_server.pools.encoder_pool import EncoderPool
 from legonn_server.pools.module_manager import Pair
 from legonn_server.session import commands as c
 from legonn_server.session import events as e
+from legonn_server.session.endpoint import EndReason
 from legonn_server.session.machine import SessionMachine
+from legonn_server.session.promises import Promise, PromiseGuard
 from legonn_server.session.table import State
+from legonn_server.telemetry.flicker import TailWords
 from legonn_server.telemetry.metrics import Metrics
 
 Emit = Callable[[c.Command], Awaitable[None]]
@@ -66,6 +71,25 @@ class StreamRunner:
         self._reading: asyncio.Task[None] | None = None
         self._is_draining = False
         self._final_asked = 0.0
+        self._flushed_at: deque[float] = deque()
+        self._arrivals = Arrivals()
+        self._guard = PromiseGuard()
+        self._tail_words = TailWords(workers.metrics)
+
+    @property
+    def backlog_s(self) -> float:
+        """Seconds of audio received and not yet given to the encoder."""
+        return self._machine.backlog_s
+
+    @property
+    def ring_bytes(self) -> int:
+        """Audio kept to be played again."""
+        return self._machine.held_bytes
+
+    @property
+    def has_segment(self) -> bool:
+        """Whether a slot is held."""
+        return bool(self._slots)
 
     async def run(self, events: AsyncIterator[e.Event], emit: Emit) -> None:
         """Live until everything is written, the stream fails, or the caller leaves.
@@ -94,6 +118,11 @@ class StreamRunner:
 
     async def _read(self, events: AsyncIterator[e.Event]) -> None:
         async for event in events:
+            match event:
+                case e.AudioReceived(samples):
+                    self._arrivals.add(len(samples), perf_counter())
+                case e.Flushed():
+                    self._flushed_at.append(perf_counter())
             self._receive(event)
             while self._machine.backlog_s > self._max_pending_s:
                 self._credit.clear()
@@ -112,20 +141,42 @@ class StreamRunner:
         while True:
             command = await self._outbox.get()
             if isinstance(command, c.Fail):
+                if isinstance(command.error, BrokenInvariant):
+                    self._count_broken(Promise.INTERNAL)
                 raise command.error
             if isinstance(command, c.CloseStream) and self._is_draining:
                 raise ModuleDraining("the server is about to stop; finals up to here are complete")
-            if isinstance(command, c.EmitFinal):
-                self._count(command)
+            self._keep_promises(command)
             await emit(command)
+            self._count(command)
             if isinstance(command, c.CloseStream):
                 return
 
-    def _count(self, final: c.EmitFinal) -> None:
+    def _keep_promises(self, command: c.Command) -> None:
+        promise = self._guard.broken(command)
+        if promise is not None:
+            self._count_broken(promise)
+            raise BrokenInvariant(f"an answer would have broken the promise {promise.value}")
+
+    def _count_broken(self, promise: Promise) -> None:
+        self._workers.metrics.invariant_violations.labels(promise.value).inc()
+
+    def _count(self, written: c.Command) -> None:
         metrics = self._workers.metrics
-        metrics.finals.labels(final.reason.name.lower()).inc()
-        if self._final_asked:
-            metrics.final_latency.observe(perf_counter() - self._final_asked)
+        now = perf_counter()
+        match written:
+            case c.EmitPartial(stable_text=stable, tail_text=tail, end_sample=end):
+                self._tail_words.partial(stable, tail)
+                came = self._arrivals.completed(end)
+                if came is not None:
+                    metrics.partial_latency.observe(now - came)
+            case c.EmitFinal(reason=reason, hypotheses=hypotheses):
+                self._tail_words.final(hypotheses[0].text)
+                metrics.finals.labels(reason.name.lower()).inc()
+                if self._final_asked:
+                    metrics.final_latency.observe(now - self._final_asked)
+                if reason is EndReason.FLUSH and self._flushed_at:
+                    metrics.flush_latency.observe(now - self._flushed_at.popleft())
 
     async def _carry_out(self) -> None:
         while True:

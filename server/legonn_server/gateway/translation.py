@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from legonn.v1 import hypothesis_pb2
@@ -23,6 +24,7 @@ from legonn_core.errors import (
 )
 from legonn_core.runtime.messages import DecodedText, DecodeJob, DecodeKind, EncodeText
 from legonn_server.gateway import convert
+from legonn_server.gateway.entrance import TEXT, entered
 from legonn_server.gateway.interceptors.errors import first_cause, status_number
 from legonn_server.gateway.interceptors.telemetry import current_request_id
 from legonn_server.gateway.interceptors.wrapping import Context
@@ -102,7 +104,7 @@ class TranslationService(pb_grpc.TranslationServiceServicer):
             raise BadText("there is no text")
         if len(request.texts) > limits.max_texts:
             raise LimitExceeded(f"{len(request.texts)} texts; at most {limits.max_texts} in a call")
-        with self._services.text_admission.enter():
+        with self._enter():
             pair = self._services.modules.find(call.key)
             try:
                 async with asyncio.timeout(limits.unary_seconds), asyncio.TaskGroup() as group:
@@ -122,11 +124,14 @@ class TranslationService(pb_grpc.TranslationServiceServicer):
         self, request_iterator: AsyncIterator[pb.StreamingTranslateRequest], context: Context
     ) -> None:
         """Text as it is written: each segment is translated when it ends."""
-        with self._services.text_admission.enter():
+        with self._enter():
             stream = _TextStream(self, self._services, context)
             async for request in request_iterator:
                 await stream.receive(request)
             await stream.end()
+
+    def _enter(self) -> AbstractContextManager[None]:
+        return entered(self._services.text_admission, self._services.workers.metrics, TEXT)
 
     async def item(
         self, text: str, call: TextCall, pair: Pair, busy: asyncio.Semaphore

@@ -48,15 +48,20 @@ class DecoderPool:
         if self._num_waiting >= self._limits.max_waiting:
             raise QueueFull(f"{self._num_waiting} decodes wait already")
         started = perf_counter()
+        kind = job.kind.name.lower()
         self._num_waiting += 1
+        self._metrics.decoder_waiting.set(self._num_waiting)
         try:
             await self._in_flight.acquire()
         finally:
             self._num_waiting -= 1
+            self._metrics.decoder_waiting.set(self._num_waiting)
+        self._metrics.decoder_queue.labels(kind).observe(perf_counter() - started)
         try:
-            result = await self._backend.decode(job)
+            with self._metrics.decoder_in_flight.track_inprogress():
+                result = await self._backend.decode(job)
         finally:
             self._in_flight.release()
-        labels = (job.module.name, job.module.version, job.kind.name.lower())
+        labels = (job.module.name, job.module.version, kind)
         self._metrics.decoder_duration.labels(*labels).observe(perf_counter() - started)
         return result

@@ -9,6 +9,7 @@ from legonn_core.runtime.messages import (
     EncodeStep,
     EncodeText,
     ModuleDescription,
+    ModuleRef,
     SlotRef,
 )
 from legonn_server.backends.protocol import Backend
@@ -38,6 +39,7 @@ class EncoderPool:
         ref = request.slot.module
         self._metrics.encoder_step.labels(ref.name, ref.version).observe(perf_counter() - started)
         self._metrics.audio_processed.labels(ref.name).inc(len(request.samples) / sample_rate)
+        self._count_rows(ref, result)
         return result
 
     async def close(self, slot: SlotRef) -> None:
@@ -51,4 +53,12 @@ class EncoderPool:
         result = await self._backend.encode_text(request)
         ref = request.module
         self._metrics.encoder_step.labels(ref.name, ref.version).observe(perf_counter() - started)
+        self._count_rows(ref, result)
         return result
+
+    def _count_rows(self, ref: ModuleRef, result: EncodeResult) -> None:
+        """What crossed the interface; texts come without a blank probability a row."""
+        labels = (ref.name, ref.version)
+        self._metrics.interface_rows.labels(*labels).inc(result.num_rows)
+        num_blank = sum(blank > 0.5 for blank in result.blank_probs)
+        self._metrics.interface_blank_rows.labels(*labels).inc(num_blank)

@@ -86,9 +86,9 @@ class ModuleManager:
             raise UnknownModule(f"module {ref} is not loaded")
         if self.table.names(ref):
             raise ProtocolViolation(f"a route names {ref}; set the route to another version first")
-        module = self._modules.pop(ref)
-        self._metrics.module_info.labels(ref.name, ref.version, module.kind).set(0)
+        del self._modules[ref]
         await self._backend.unload(ref)
+        self._metrics.forget_module(ref.name, ref.version)
 
     def set_route(self, key: RouteKey, route: Route, *, expected: int) -> RouteTable:
         """Replace or add one route; open segments keep their modules.

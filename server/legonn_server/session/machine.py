@@ -92,6 +92,11 @@ class SessionMachine:
         return (len(self._buffer) - fed) / self.sample_rate
 
     @property
+    def held_bytes(self) -> int:
+        """Audio kept to be played again."""
+        return 4 * len(self._buffer)
+
+    @property
     def processed_sample(self) -> int:
         """Model-rate position up to which audio has been given to the encoder."""
         return self._start + (self._segment.fed if self._segment else 0)
