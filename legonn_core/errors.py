@@ -13,6 +13,7 @@
     │   ├── AdmissionRefused · QueueFull
     ├── Unavailable           somebody else may do it    UNAVAILABLE           retry SAME
     │   ├── BackendDown · StateLost · ModuleDraining
+    ├── SessionSuperseded     the session lives on elsewhere  ABORTED      retry NEVER
     ├── DeadlineMissed        too late                   DEADLINE_EXCEEDED     retry SAME
     ├── NotImplementedYet     settled shape, later work  UNIMPLEMENTED         retry NEVER
     └── InternalFault         our mistake                INTERNAL              retry NEVER
@@ -196,6 +197,12 @@ class ModuleDraining(Unavailable):
     """The module version takes no new work."""
 
     reason = "DRAINING"
+
+
+class SessionSuperseded(LegonnError):
+    """The same session was resumed by another stream, which goes on with it."""
+
+    reason = "SESSION_SUPERSEDED"
 
 
 class DeadlineMissed(LegonnError):

@@ -104,6 +104,40 @@ class Vocabulary:
         pieces = "".join(self.tokens[index] for index in ids)
         return pieces.replace(WORD_START, " ").strip()
 
+    def spell(self, text: str) -> tuple[int, ...]:
+        """The fewest pieces that read as ``text``, which is normalised already.
+
+        Raises:
+            ValueError: If the pieces cannot write it.
+        """
+        marked = WORD_START + text.replace(" ", WORD_START) if text else ""
+        # Pieces of the shortest spelling of each beginning, and the last piece of it.
+        best: list[tuple[int, int]] = [(0, -1)]
+        for end in range(1, len(marked) + 1):
+            options = [
+                (best[start][0] + 1, found)
+                for start in range(max(0, end - self._longest), end)
+                if best[start][0] < len(marked) + 1
+                and (found := self._index.get(marked[start:end], -1)) >= 0
+            ]
+            best.append(min(options, default=(len(marked) + 1, -1)))
+        ids: list[int] = []
+        end = len(marked)
+        while end:
+            if best[end][1] < 0:
+                raise ValueError(f"vocabulary {self.name!r} has no pieces for the whole text")
+            ids.append(best[end][1])
+            end -= len(self.tokens[ids[-1]])
+        return tuple(reversed(ids))
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {token: i for i, token in enumerate(self.tokens) if i != self.blank and token}
+
+    @cached_property
+    def _longest(self) -> int:
+        return max(map(len, self._index), default=0)
+
     def starts_word(self, index: int) -> bool:
         """Whether the piece begins a new word."""
         return self.tokens[index].startswith(WORD_START)

@@ -8,6 +8,7 @@ input and may be tried again elsewhere.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -86,6 +87,10 @@ class DecoderEngine(Generic[Key]):
 
     def submit(self, key: Key, job: DecodeJob) -> None:
         """Queue a job; ``key`` comes back with its answer."""
+        if job.forced_text and not job.forced:
+            with suppress(ValueError):  # refused where the job is read
+                forced = self.module.vocabulary.spell(job.forced_text)
+                job = replace(job, forced=forced, forced_text="")
         self._waiting.append((key, job))
 
     def cancel(self, keys: set[Key]) -> None:
@@ -150,6 +155,8 @@ class DecoderEngine(Generic[Key]):
     def _read(self, key: Key, job: DecodeJob) -> Request[Key] | None:
         """Check a job and start its search; None if there is nothing to decode."""
         card = self.module.card
+        if job.forced_text:
+            raise BadConfig("committed text cannot be written in this decoder's vocabulary")
         if not 1 <= job.num_best <= job.beam <= MAX_BEAM:
             raise BadConfig(f"beam must be 1 to {MAX_BEAM} and at least num_best")
         if not all(0 < token < card.contract.num_classes for token in job.forced):

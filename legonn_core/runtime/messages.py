@@ -107,6 +107,7 @@ class DecodeJob:
         marginals: Codec bytes of all blocks of the segment, in order.
         kind: Priority class.
         forced: Token ids that every hypothesis begins with (text already committed).
+        forced_text: The same as text, for a promise whose tokens are not known.
         beam: Beam width.
         num_best: How many hypotheses to return, at most ``beam``.
         ctc_weight: Weight of the CTC prefix score in [0, 1]; None takes the card's.
@@ -119,6 +120,7 @@ class DecodeJob:
     marginals: tuple[bytes, ...]
     kind: DecodeKind = DecodeKind.FINAL
     forced: tuple[int, ...] = ()
+    forced_text: str = ""
     beam: int = 5
     num_best: int = 1
     ctc_weight: float | None = None

@@ -61,6 +61,21 @@ class StablePrefix:
             words, tokens = self.words, self.tokens
         return StablePrefix(self.hold_rows, tokens, words, hypothesis)
 
+    def keep(self, hypothesis: DecodedText, promised: str) -> StablePrefix:
+        """Believe the leading words of a hypothesis that say ``promised``, which it begins with.
+
+        For text that was shown before this segment was heard: nothing is left to agree on.
+        """
+        count = length = 0
+        for word in hypothesis.words:
+            if length >= len(promised):
+                break
+            length += len(word.text) + (length > 0)
+            count += 1
+        words = hypothesis.words[:count]
+        tokens = hypothesis.tokens[: sum(word.num_tokens for word in words)]
+        return StablePrefix(self.hold_rows, tokens, words, hypothesis)
+
     def _agreed_words(self, hypothesis: DecodedText, newest_row: int) -> int:
         """How many leading words both hypotheses have and neither may still change."""
         if self.previous is None:

@@ -98,8 +98,21 @@ BAD_STREAMS = {
     "too long a chunk": ([first(), audio(b"\0" * 64_002)], INVALID, "LIMIT_EXCEEDED"),
     "skipped audio": ([first(), audio(GOOD[:320], sample_offset=5)], INVALID, "BAD_AUDIO"),
     "control of nothing": ([first(), control(0)], INVALID, "BAD_CONFIG"),
-    "cancel segment": (
-        [first(), control(speech_pb.CONTROL_ACTION_CANCEL_SEGMENT)], UNSERVED, "NOT_IMPLEMENTED",
+    "resuming nothing": ([first(resume=speech_pb.ResumePoint())], INVALID, "BAD_CONFIG"),
+    "resuming before the start": (
+        [first(resume=speech_pb.ResumePoint(session_id="s", sample_offset=-1))],
+        INVALID, "BAD_CONFIG",
+    ),
+    "resuming with too long a promise": (
+        [first(resume=speech_pb.ResumePoint(session_id="s", committed_text="x" * 2_001))],
+        INVALID, "BAD_CONFIG",
+    ),
+    "resuming at another sample": (
+        [
+            first(resume=speech_pb.ResumePoint(session_id="s", sample_offset=9)),
+            audio(GOOD[:320], sample_offset=0),
+        ],
+        INVALID, "BAD_AUDIO",
     ),
 }  # fmt: skip
 

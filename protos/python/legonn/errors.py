@@ -205,6 +205,12 @@ class ModuleDraining(Unavailable):
     reason = "DRAINING"
 
 
+class SessionSuperseded(LegonnError):
+    """The same session was resumed by another stream, which goes on with it."""
+
+    reason = "SESSION_SUPERSEDED"
+
+
 class DeadlineMissed(LegonnError):
     """The answer would come too late."""
 
@@ -260,6 +266,7 @@ _BY_CODE: dict[grpc.StatusCode, type[LegonnError]] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
     grpc.StatusCode.UNAVAILABLE: Unavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineMissed,
+    grpc.StatusCode.ABORTED: SessionSuperseded,
     grpc.StatusCode.UNIMPLEMENTED: NotImplementedYet,
     grpc.StatusCode.INTERNAL: InternalFault,
 }

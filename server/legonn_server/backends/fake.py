@@ -230,7 +230,11 @@ class FakeBackend:
         self._module(job.module)
         rows = [token for block in job.marginals for token in json.loads(block)][: job.max_row]
         heard = [(token, row) for row, token in enumerate(rows) if token]
-        forced = [(token, row) for token, (_, row) in zip(job.forced, heard, strict=False)]
+        promised = job.forced or tuple(map(_LETTERS.index, job.forced_text.split()))
+        places = [row for _, row in heard] or [0]
+        forced = [
+            (token, places[min(index, len(places) - 1)]) for index, token in enumerate(promised)
+        ]
         is_text = any(token >= _FIRST_CHARACTER for token, _ in heard)
         best = _decoded(forced + heard[len(forced) :], is_text=is_text)
         others = (
@@ -270,6 +274,7 @@ class FakeBackend:
             raise error
 
 
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _FIRST_CHARACTER = 25
 """Tokens below are loudness classes, the others code points of text."""
 
@@ -280,7 +285,7 @@ def _decoded(heard: list[tuple[int, int]], *, is_text: bool) -> DecodedText:
         return _decoded_text(tokens)
     words = tuple(
         Word(
-            text="abcdefghijklmnopqrstuvwxyz"[token],
+            text=_LETTERS[token],
             start_ms=row * ROW_MS,
             end_ms=(row + 1) * ROW_MS,
             confidence=0.9,

@@ -44,7 +44,9 @@ class Call:
         self._config: convert.SpeechCall | None = None
         self._input: AudioInput | None = None
         self._model_rate = 0
+        self._origin = 0
         self.input_rate = 0
+        self.session_id = ""
         self.machine = SessionMachine(services.decoding)
         self.runner = StreamRunner(
             self.machine,
@@ -73,10 +75,22 @@ class Call:
                 f"{checked.encoding.name} cannot be streamed to this version; send LINEAR16,"
                 " or use Recognize"
             )
+        if is_whole and checked.resume:
+            raise BadConfig(
+                "resume belongs to StreamingRecognize; a whole recording has no session"
+            )
         pair = self.services.modules.find(checked.key)
         self._config = checked
         self._model_rate = pair.encoder.sample_rate_hertz
         self.set_input_rate(checked.sample_rate)
+        if not is_whole:
+            self._hold_session(checked.resume)
+
+    def _hold_session(self, resume: convert.ResumeFrom | None) -> None:
+        sessions = self.services.sessions
+        self._origin = resume.sample if resume else 0
+        self.session_id = resume.session_id if resume else sessions.new_id()
+        sessions.take(self.session_id, self.runner)
 
     def set_input_rate(self, rate: int) -> None:
         """The rate of the samples that will be fed."""
@@ -87,11 +101,14 @@ class Call:
     def opened(self) -> e.Opened:
         """The event that begins the session."""
         config = self.config
+        resume = config.resume
         return e.Opened(
             sample_rate=self._model_rate,
             rule=config.rule,
             interim_results=config.interim_results and not isinstance(config.encoding, Container),
             num_best=config.num_best,
+            first_index=resume.segment_index if resume else 0,
+            committed_text=resume.committed_text if resume else "",
         )
 
     # --- input
@@ -148,10 +165,9 @@ class Call:
                 f"{len(chunk.content)} bytes of audio in one message;"
                 f" at most {limits.max_message_bytes}"
             )
-        if chunk.HasField("sample_offset") and chunk.sample_offset != self.num_received:
-            raise BadAudio(
-                f"sample_offset is {chunk.sample_offset}, but {self.num_received} samples came"
-            )
+        expected = self._origin + self.num_received
+        if chunk.HasField("sample_offset") and chunk.sample_offset != expected:
+            raise BadAudio(f"sample_offset is {chunk.sample_offset}; {expected} samples came")
         encoding = self.config.encoding
         if not isinstance(encoding, Encoding):
             raise InternalFault("a stream of a container was opened")
@@ -167,7 +183,7 @@ class Call:
             case pb.CONTROL_ACTION_KEEP_ALIVE:
                 return []
             case pb.CONTROL_ACTION_CANCEL_SEGMENT:
-                raise NotImplementedYet("CONTROL_ACTION_CANCEL_SEGMENT is not served yet")
+                return [*self.flush(), e.SegmentCancelled()]
             case _:
                 raise BadConfig(f"control action {action} is not known")
 
@@ -186,18 +202,22 @@ class Call:
 
     def input_sample(self, model_sample: int) -> int:
         """The caller's sample at a position of the model's stream."""
-        return self._input.input_sample(model_sample) if self._input else 0
+        return self._origin + (self._input.input_sample(model_sample) if self._input else 0)
 
     def final(self, final: c.EmitFinal) -> pb.RecognitionFinal:
         """A final as a message."""
         return convert.recognition_final(
             final,
             self.config,
-            model_rate=self._model_rate,
+            timeline=self._timeline,
             start=self.input_sample(final.start_sample),
             end=self.input_sample(final.end_sample),
         )
 
     def offset(self, model_sample: int) -> Duration:
         """A position of the model's stream as time."""
-        return convert.duration(model_sample, self._model_rate)
+        return self._timeline.offset(model_sample)
+
+    @property
+    def _timeline(self) -> convert.Timeline:
+        return convert.Timeline(self.input_rate, self._model_rate, self._origin)

@@ -6,6 +6,7 @@ refused by name.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from google.protobuf.duration_pb2 import Duration
@@ -40,6 +41,44 @@ _REASONS = {
 }
 MAX_ALTERNATIVES = 10
 _MAX_LABELS = 16
+_MAX_COMMITTED = 2_000
+_SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeFrom:
+    """A checked ``ResumePoint``; ``sample`` is at the input rate."""
+
+    session_id: str
+    sample: int
+    segment_index: int
+    committed_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Where the samples of one stream lie in its session.
+
+    Attributes:
+        input_rate: Of the caller's audio, in Hz.
+        model_rate: Of the audio that the encoder hears, in Hz.
+        origin: Input samples before this stream, above 0 where a session was resumed.
+    """
+
+    input_rate: int
+    model_rate: int
+    origin: int = 0
+
+    def nanoseconds(self, model_sample: int) -> int:
+        """A position of this stream at the model's rate as time from the session's start."""
+        before = self.origin * 1_000_000_000 // self.input_rate
+        return before + model_sample * 1_000_000_000 // self.model_rate
+
+    def offset(self, model_sample: int) -> Duration:
+        """The same as a message."""
+        found = Duration()
+        found.FromNanoseconds(self.nanoseconds(model_sample))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +89,7 @@ class SpeechCall:
         encoding: How bytes become samples.
         sample_rate: Of the input in Hz; 0 if the container says it.
         key: What to route by.
+        resume: Where a broken session goes on.
         resolved: The config with its defaults filled in, for ``started``.
     """
 
@@ -61,6 +101,7 @@ class SpeechCall:
     num_best: int
     wants_offsets: bool
     wants_confidence: bool
+    resume: ResumeFrom | None
     resolved: RecognitionConfig
 
 
@@ -98,6 +139,7 @@ def speech_call(config: RecognitionConfig, defaults: EndpointRule) -> SpeechCall
         num_best=num_best,
         wants_offsets=config.enable_word_offsets,
         wants_confidence=config.enable_word_confidence,
+        resume=_resume(config, encoding),
         resolved=resolved,
     )
 
@@ -121,11 +163,26 @@ def _refuse_unserved(config: RecognitionConfig) -> None:
     for field in ("phrases", "glossary", "mask_profanity", "verbatim"):
         if getattr(config, field):
             raise NotImplementedYet(f"{field} are not served by this version")
-    for field in ("caption", "resume"):
-        if config.HasField(field):
-            raise NotImplementedYet(f"{field} is not served by this version")
+    if config.HasField("caption"):
+        raise NotImplementedYet("caption is not served by this version")
     if len(config.labels) > _MAX_LABELS:
         raise BadConfig(f"labels has {len(config.labels)} entries; at most {_MAX_LABELS}")
+
+
+def _resume(config: RecognitionConfig, encoding: Encoding | Container) -> ResumeFrom | None:
+    if not config.HasField("resume"):
+        return None
+    asked = config.resume
+    if isinstance(encoding, Container):
+        raise BadConfig("resume needs a headerless encoding, such as LINEAR16")
+    if not _SESSION_ID.fullmatch(asked.session_id):
+        raise BadConfig("resume.session_id has 1 to 64 letters, digits, - and _")
+    if not 0 <= asked.sample_offset < 1 << 53 or asked.next_segment_index < 0:
+        raise BadConfig("resume.sample_offset and resume.next_segment_index count from 0")
+    text = " ".join(asked.committed_text.split())
+    if len(text) > _MAX_COMMITTED:
+        raise BadConfig(f"resume.committed_text is longer than {_MAX_COMMITTED} characters")
+    return ResumeFrom(asked.session_id, asked.sample_offset, asked.next_segment_index, text)
 
 
 def alternatives(asked: int) -> int:
@@ -184,13 +241,13 @@ def duration(samples: int, rate: int) -> Duration:
 
 
 def recognition_final(
-    final: EmitFinal, call: SpeechCall, *, model_rate: int, start: int, end: int
+    final: EmitFinal, call: SpeechCall, *, timeline: Timeline, start: int, end: int
 ) -> speech_service_pb2.RecognitionFinal:
     """A final as a message; ``start`` and ``end`` are its input samples."""
     return speech_service_pb2.RecognitionFinal(
         segment_index=final.segment_index,
-        start_offset=duration(final.start_sample, model_rate),
-        end_offset=duration(final.end_sample, model_rate),
+        start_offset=timeline.offset(final.start_sample),
+        end_offset=timeline.offset(final.end_sample),
         start_sample=start,
         end_sample=end,
         alternatives=[
@@ -198,7 +255,7 @@ def recognition_final(
                 one,
                 wants_offsets=call.wants_offsets,
                 wants_confidence=call.wants_confidence,
-                start_ns=final.start_sample * 1_000_000_000 // model_rate,
+                start_ns=timeline.nanoseconds(final.start_sample),
             )
             for one in final.hypotheses[: call.num_best]
         ],

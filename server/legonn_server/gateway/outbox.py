@@ -35,6 +35,10 @@ class Outbox:
         self._waiting.append(command)
         self._is_filled.set()
 
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._waiting.clear()
+
     async def get(self) -> Command:
         """Take the oldest, waiting for one if need be."""
         while not self._waiting:

@@ -70,6 +70,7 @@ class Recognition:
                 await call.runner.run(call.events(requests), Writer(call, write).emit)
             finally:
                 self._services.runners.discard(call.runner)
+                self._services.sessions.leave(call.session_id, call.runner)
 
     async def _recognize(self, request: pb.RecognizeRequest) -> pb.RecognizeResponse:
         if not request.HasField("config"):

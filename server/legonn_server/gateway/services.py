@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from legonn_server.gateway.sessions import Sessions
 from legonn_server.gateway.stream import StreamRunner, Workers
 from legonn_server.pools.module_manager import ModuleManager
 from legonn_server.routing.admission import Admission
@@ -47,6 +48,7 @@ class Services:
 
     Attributes:
         runners: Streams that are open, for the drain.
+        sessions: Which stream holds which session.
     """
 
     modules: ModuleManager
@@ -57,6 +59,7 @@ class Services:
     endpoint_rule: EndpointRule
     decoding: DecodingPolicy
     runners: set[StreamRunner] = field(default_factory=set)
+    sessions: Sessions = field(default_factory=Sessions)
 
     def drain(self) -> None:
         """Let nobody in, and bring open streams to their end."""

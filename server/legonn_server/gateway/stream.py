@@ -13,7 +13,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from time import perf_counter
 
-from legonn_core.errors import BackendDown, BrokenInvariant, ModuleDraining, StateLost
+from legonn_core.errors import (
+    BackendDown,
+    BrokenInvariant,
+    LegonnError,
+    ModuleDraining,
+    StateLost,
+)
 from legonn_core.runtime.messages import DecodeKind, SlotRef
 from legonn_server.gateway.arrivals import Arrivals
 from legonn_server.gateway.outbox import Outbox
@@ -115,6 +121,13 @@ class StreamRunner:
             self._reading.cancel()
         if self._machine.state is State.STREAMING:
             self._receive(e.InputEnded())
+
+    def end(self, error: LegonnError) -> None:
+        """End the stream with an error; what still waits to be written is not."""
+        if self._reading is not None:
+            self._reading.cancel()
+        self._outbox.clear()
+        self._outbox.put(c.Fail(error))
 
     async def _read(self, events: AsyncIterator[e.Event]) -> None:
         async for event in events:

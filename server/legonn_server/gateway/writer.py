@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 
@@ -57,6 +56,12 @@ class Writer:
                     message="a part of the server was lost; the open segment is heard again",
                 )
                 return pb.StreamingRecognizeResponse(notice=notice)
+            case c.EmitCancelled():
+                notice = hypothesis_pb2.Notice(
+                    kind=hypothesis_pb2.NOTICE_KIND_CANCELLED,
+                    message="the open segment was dropped, as you asked",
+                )
+                return pb.StreamingRecognizeResponse(notice=notice)
             case c.CloseStream():
                 return pb.StreamingRecognizeResponse(summary=self._summary(command))
         return None
@@ -64,7 +69,7 @@ class Writer:
     def _started(self) -> pb.RecognitionStarted:
         limits = self._call.services.limits
         return pb.RecognitionStarted(
-            session_id=f"s-{uuid.uuid4().hex}",
+            session_id=self._call.session_id,
             request_id=current_request_id.get(),
             config=self._call.config.resolved,
             limits=pb.StreamLimits(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from legonn_core.errors import BrokenInvariant
 from legonn_core.runtime.messages import DecodedText
 from legonn_server.session.commands import CloseStream, EmitFinal
@@ -14,13 +16,14 @@ class Account:
     """Numbers the finals and counts samples; finals and non-speech partition the audio.
 
     Attributes:
-        num_finals: Also the index of the next final.
+        next_index: Index of the next final.
         num_replays: Attempts beyond the first, summed over segments.
         last_final_end: Where the newest final ends, as a model-rate sample.
     """
 
-    def __init__(self) -> None:
-        self.num_finals = 0
+    def __init__(self, first_index: int = 0) -> None:
+        self.next_index = first_index
+        self._first_index = first_index
         self.num_replays = 0
         self.last_final_end = 0
         self._final_samples = 0
@@ -39,11 +42,12 @@ class Account:
         assert segment.end_sample is not None
         num_samples = segment.end_sample - segment.start_sample
         length_ms = num_samples * 1000 // sample_rate
-        hypotheses = tuple(tidy(one, length_ms) for one in found) or (NOTHING,)
-        if not hypotheses[0].text.startswith(segment.stable.text):
+        nothing = replace(NOTHING, text=segment.promised)
+        hypotheses = tuple(tidy(one, length_ms) for one in found) or (nothing,)
+        if not hypotheses[0].text.startswith(segment.promised):
             raise BrokenInvariant("a final does not begin with the stable text")
         final = EmitFinal(
-            segment_index=self.num_finals,
+            segment_index=self.next_index,
             start_sample=segment.start_sample,
             end_sample=segment.end_sample,
             hypotheses=hypotheses,
@@ -52,7 +56,7 @@ class Account:
             replays=segment.attempt,
             reason=segment.reason,
         )
-        self.num_finals += 1
+        self.next_index += 1
         self._final_samples += num_samples
         self.last_final_end = segment.end_sample
         return final
@@ -64,15 +68,19 @@ class Account:
     def close(self) -> CloseStream:
         """The last word."""
         return CloseStream(
-            self.num_finals, self._final_samples, self._nonspeech_samples, self.num_replays
+            self.next_index - self._first_index,
+            self._final_samples,
+            self._nonspeech_samples,
+            self.num_replays,
         )
 
 
-def empty_segment(like: Segment, sample: int) -> Segment:
+def empty_segment(like: Segment, sample: int, *, promise: str = "") -> Segment:
     """An empty segment at ``sample`` with the versions of an earlier one, to answer a flush."""
     return Segment(
         like.number,
         sample,
+        promise=promise,
         encoder=like.encoder,
         decoder=like.decoder,
         end_sample=sample,

@@ -18,7 +18,10 @@ from legonn_server.session.events import Ticket
 
 @dataclass(frozen=True, slots=True)
 class EmitStarted:
-    """Tell the caller that the stream is accepted."""
+    """Tell the caller that the stream is accepted, and where it begins; see ``events.Opened``."""
+
+    first_index: int = 0
+    committed_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +106,18 @@ class EmitReplaying:
 
 
 @dataclass(frozen=True, slots=True)
+class EmitCancelled:
+    """Tell the caller that a segment was dropped; the next one bears its index."""
+
+    segment_index: int
+
+
+@dataclass(frozen=True, slots=True)
 class CloseStream:
     """Everything is out.
 
     Attributes:
-        num_segments: Finals sent.
+        num_segments: Finals sent by this stream; where a session was resumed, not those before.
         final_samples: Model-rate samples covered by finals.
         nonspeech_samples: Model-rate samples in which nothing was said.
         replays: Segments' attempts beyond the first, summed.
@@ -135,6 +145,7 @@ Command = (
     | EmitPartial
     | EmitFinal
     | EmitReplaying
+    | EmitCancelled
     | CloseStream
     | Fail
 )

@@ -15,6 +15,7 @@ class EndReason(Enum):
     MAX_SEGMENT = "max segment"
     HALF_CLOSE = "half close"
     NON_SPEECH = "non-speech"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,12 +34,16 @@ class Opened:
         rule: How segments end.
         interim_results: Send partials; without them nothing is committed before the final.
         num_best: Hypotheses in each final.
+        first_index: Index of the first final; above 0 where a broken session goes on.
+        committed_text: What was promised of that segment before the session broke.
     """
 
     sample_rate: int
     rule: EndpointRule
     interim_results: bool = False
     num_best: int = 1
+    first_index: int = 0
+    committed_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,11 @@ class AudioReceived:
 @dataclass(frozen=True, slots=True)
 class Flushed:
     """The caller wants a final for all audio so far; the stream goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentCancelled:
+    """The caller wants to hear nothing of the open segment; the stream goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +129,7 @@ Event = (
     Opened
     | AudioReceived
     | Flushed
+    | SegmentCancelled
     | InputEnded
     | SlotOpened
     | MarginalsArrived

@@ -25,12 +25,13 @@ from legonn_core.errors import (
     LegonnError,
     ProtocolViolation,
 )
-from legonn_core.runtime.messages import DecodedText, DecodeJob, DecodeKind, EncodeStep
+from legonn_core.runtime.messages import DecodedText, EncodeStep
 from legonn_core.search.stability import StablePrefix
 from legonn_server.session import commands as c
 from legonn_server.session import events as e
 from legonn_server.session.account import Account, empty_segment
 from legonn_server.session.endpoint import Cut, EndpointRule, EndReason, Reading, find_end
+from legonn_server.session.jobs import commit_job, final_job
 from legonn_server.session.policy import DecodingPolicy
 from legonn_server.session.segment import Segment, SegmentBuffer
 from legonn_server.session.table import EXPLANATIONS, TRANSITIONS, State
@@ -66,11 +67,13 @@ class SessionMachine:
         self._marks: deque[_Mark] = deque()
         self._next_number = 0
         self._account = Account()
+        self._promise = ""
         self._last_segment: Segment | None = None
         self._handlers: dict[type[e.Event], Callable[[Any], list[c.Command]]] = {
             e.Opened: self._on_opened,
             e.AudioReceived: self._on_audio,
             e.Flushed: lambda _: self._on_mark(EndReason.FLUSH),
+            e.SegmentCancelled: lambda _: self._on_mark(EndReason.CANCELLED),
             e.InputEnded: lambda _: self._on_mark(EndReason.HALF_CLOSE),
             e.SlotOpened: self._on_slot,
             e.MarginalsArrived: self._on_marginals,
@@ -126,7 +129,9 @@ class SessionMachine:
 
     def _on_opened(self, event: e.Opened) -> list[c.Command]:
         self._opened = event
-        return [c.EmitStarted()]
+        self._account = Account(event.first_index)
+        self._promise = event.committed_text
+        return [c.EmitStarted(event.first_index, event.committed_text)]
 
     def _on_audio(self, event: e.AudioReceived) -> list[c.Command]:
         self._buffer.append(event.samples)
@@ -181,7 +186,10 @@ class SessionMachine:
             return []
         if not event.result.hypotheses:
             raise BrokenInvariant("the decoder answered without a hypothesis")
-        return self._show(segment, event.result.hypotheses[0]) + self._advance()
+        newest = event.result.hypotheses[0]
+        if segment.is_catching_up:
+            return self._catch_up(segment, newest)
+        return self._show(segment, newest) + self._advance()
 
     def _on_final(self, event: e.FinalArrived) -> list[c.Command]:
         segment = self._current(event)
@@ -202,7 +210,7 @@ class SessionMachine:
             )
         segment.attempt += 1
         self._account.num_replays += 1
-        notice: list[c.Command] = [c.EmitReplaying(self._account.num_finals)]
+        notice: list[c.Command] = [c.EmitReplaying(self._account.next_index)]
         is_encoded = segment.end_sample is not None and segment.slot is None
         if is_encoded:
             return notice + self._decode_final(segment)
@@ -226,21 +234,32 @@ class SessionMachine:
         if len(self._buffer) == 0:
             return []
         stable = StablePrefix(self._policy.hold_rows)
-        self._segment = Segment(self._next_number, self._start, stable=stable)
+        self._segment = Segment(self._next_number, self._start, self._promise, stable=stable)
         self._next_number += 1
         return self._feed(self._segment)
 
     def _reach(self, mark: _Mark) -> list[c.Command]:
         """Everything before a mark is out."""
+        if mark.reason is EndReason.CANCELLED:
+            self._promise = ""
+            return [c.EmitCancelled(self._account.next_index), *self._advance()]
         if mark.reason is EndReason.HALF_CLOSE:
+            owed = self._empty_final() if self._promise else []
             self._move(e.Finished())
-            return [self._account.close()]
-        if self._account.last_final_end < mark.sample and self._last_segment is not None:
+            return [*owed, self._account.close()]
+        if self._account.last_final_end < mark.sample:
             # A flush is always answered by a final, so that nobody waits for one in vain.
-            empty = empty_segment(self._last_segment, self._start)
-            final = self._account.final(empty, (), sample_rate=self.sample_rate)
-            return [final, *self._advance()]
+            final = self._empty_final()
+            return [*final, *self._advance()] if final else []
         return []
+
+    def _empty_final(self) -> list[c.Command]:
+        """A final of no audio, with nothing but what was promised; none before the first audio."""
+        if self._last_segment is None:
+            return []
+        empty = empty_segment(self._last_segment, self._start, promise=self._promise)
+        self._promise = ""
+        return [self._account.final(empty, (), sample_rate=self.sample_rate)]
 
     def _feed(self, segment: Segment) -> list[c.Command]:
         """Open the slot, or send the next chunk if it is complete or the last before a mark."""
@@ -289,19 +308,19 @@ class SessionMachine:
         if previous is not None and segment.rows.best.tokens == segment.commit_best:
             # The encoder reads nothing new: the last decode stands, and agrees with itself.
             return self._show(segment, previous) + self._advance()
-        assert segment.encoder is not None and segment.decoder is not None
-        job = DecodeJob(
-            module=segment.decoder.ref,
-            marginals=tuple(segment.rows.blocks),
-            kind=DecodeKind.COMMIT,
-            forced=segment.stable.tokens,
-            beam=self._policy.commit_beam,
-            ctc_weight=segment.encoder.ctc_weight,
-            length_bonus=segment.encoder.length_bonus,
-            row_ms=segment.encoder.row_ms,
-        )
         self._awaited = e.CommitArrived
-        return [c.DecodeSegment(segment.ticket, job)]
+        return [c.DecodeSegment(segment.ticket, commit_job(segment, self._policy))]
+
+    def _catch_up(self, segment: Segment, newest: DecodedText) -> list[c.Command]:
+        """Hear again what a broken session promised, in silence until its words are there."""
+        if segment.has_caught_up:
+            segment.stable = segment.stable.keep(newest, segment.promise)
+            return self._show(segment, newest) + self._advance()
+        segment.has_caught_up = len(joined(newest)) >= len(segment.promise)
+        if segment.has_caught_up:
+            return self._maybe_commit(segment)
+        segment.num_commits = segment.num_steps
+        return self._advance()
 
     def _show(self, segment: Segment, newest: DecodedText) -> list[c.Command]:
         """Move the stable text on and emit a partial if it differs from the last one."""
@@ -319,7 +338,7 @@ class SessionMachine:
         end = self._start + segment.fed
         return [
             c.EmitPartial(
-                self._account.num_finals, segment.revision, stable, text[len(stable) :], end
+                self._account.next_index, segment.revision, stable, text[len(stable) :], end
             )
         ]
 
@@ -341,7 +360,9 @@ class SessionMachine:
         segment.end_sample = end
         segment.reason = reason
         segment.num_rows = num_rows
-        if segment.has_text:
+        is_asked = reason in (EndReason.FLUSH, EndReason.HALF_CLOSE)
+        is_owed = segment.has_text or (is_asked and segment.promise)
+        if is_owed and reason is not EndReason.CANCELLED:
             return release + self._decode_final(segment)
         if reason is EndReason.FLUSH:
             return release + self._finish(segment, ())
@@ -350,19 +371,7 @@ class SessionMachine:
         return release + self._advance()
 
     def _decode_final(self, segment: Segment) -> list[c.Command]:
-        assert segment.encoder is not None and segment.decoder is not None
-        job = DecodeJob(
-            module=segment.decoder.ref,
-            marginals=tuple(segment.rows.blocks),
-            kind=DecodeKind.FINAL,
-            forced=segment.stable.tokens,
-            beam=max(self._policy.final_beam, self._opened.num_best),
-            num_best=self._opened.num_best,
-            max_row=segment.num_rows,
-            ctc_weight=segment.encoder.ctc_weight,
-            length_bonus=segment.encoder.length_bonus,
-            row_ms=segment.encoder.row_ms,
-        )
+        job = final_job(segment, self._policy, self._opened.num_best)
         self._awaited = e.FinalArrived
         return [c.DecodeSegment(segment.ticket, job)]
 
@@ -370,6 +379,7 @@ class SessionMachine:
         """Emit the final, forget the segment's audio, go on."""
         assert segment.end_sample is not None
         final = self._account.final(segment, found, sample_rate=self.sample_rate)
+        self._promise = ""
         self._forget(segment, segment.end_sample)
         return [final, *self._advance()]
 

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from enum import Enum
 
-from legonn_server.session.commands import Command, EmitFinal, EmitPartial
+from legonn_server.session.commands import (
+    Command,
+    EmitCancelled,
+    EmitFinal,
+    EmitPartial,
+    EmitStarted,
+)
 
 
 class Promise(Enum):
@@ -26,12 +32,16 @@ class PromiseGuard:
     """Watches the emissions of one stream."""
 
     def __init__(self) -> None:
-        self._num_finals = 0
+        self._next_index = 0
         self._end_sample = 0
         self._stable = ""
 
     def broken(self, command: Command) -> Promise | None:
         """The promise that writing this would break, if any."""
+        if isinstance(command, EmitStarted):
+            self._next_index, self._stable = command.first_index, command.committed_text
+        if isinstance(command, EmitCancelled):
+            self._stable = ""
         if isinstance(command, EmitPartial):
             return self._partial(command)
         if isinstance(command, EmitFinal):
@@ -39,7 +49,7 @@ class PromiseGuard:
         return None
 
     def _partial(self, partial: EmitPartial) -> Promise | None:
-        if partial.segment_index != self._num_finals:
+        if partial.segment_index != self._next_index:
             return Promise.SEGMENTS_IN_ORDER
         if not partial.stable_text.startswith(self._stable):
             return Promise.STABLE_TEXT_GROWS
@@ -48,7 +58,7 @@ class PromiseGuard:
 
     def _final(self, final: EmitFinal) -> Promise | None:
         best = final.hypotheses[0]
-        if final.segment_index != self._num_finals:
+        if final.segment_index != self._next_index:
             return Promise.SEGMENTS_IN_ORDER
         if final.start_sample < self._end_sample or final.end_sample < final.start_sample:
             return Promise.AUDIO_ONCE
@@ -57,7 +67,7 @@ class PromiseGuard:
         starts = [word.start_ms for word in best.words]
         if starts != sorted(starts) or any(word.end_ms < word.start_ms for word in best.words):
             return Promise.WORDS_IN_ORDER
-        self._num_finals += 1
+        self._next_index += 1
         self._end_sample = final.end_sample
         self._stable = ""
         return None

@@ -82,10 +82,14 @@ class Segment:
         num_commits: Chunks after which the decoder was asked; a replay does not ask again.
         end_sample: Known once the last chunk is sent or the segment is cut.
         num_rows: Rows that belong to the segment after a cut; None means all.
+        promise: Text of this segment that a caller was shown before its session broke.
+        has_caught_up: Whether so much was heard again that the promise can be read off the audio.
     """
 
     number: int
     start_sample: int
+    promise: str = ""
+    has_caught_up: bool = False
     attempt: int = 0
     encoder: ModuleDescription | None = None
     decoder: ModuleDescription | None = None
@@ -107,6 +111,16 @@ class Segment:
     def ticket(self) -> Ticket:
         """The name of the attempt under way."""
         return Ticket(self.number, self.attempt)
+
+    @property
+    def promised(self) -> str:
+        """What the final begins with."""
+        return self.stable.text or self.promise
+
+    @property
+    def is_catching_up(self) -> bool:
+        """Whether an earlier promise is not yet part of the stable text."""
+        return bool(self.promise) and not self.stable.tokens
 
     @property
     def has_text(self) -> bool:

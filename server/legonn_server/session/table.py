@@ -24,6 +24,7 @@ TRANSITIONS: dict[tuple[State, type[e.Event]], State] = {
     (State.AWAITING_CONFIG, e.Cancelled): State.CLOSED,
     (State.STREAMING, e.AudioReceived): State.STREAMING,
     (State.STREAMING, e.Flushed): State.STREAMING,
+    (State.STREAMING, e.SegmentCancelled): State.STREAMING,
     (State.STREAMING, e.InputEnded): State.DRAINING,
     (State.STREAMING, e.Cancelled): State.CLOSED,
     (State.STREAMING, e.Broken): State.FAILED,
@@ -35,6 +36,7 @@ TRANSITIONS: dict[tuple[State, type[e.Event]], State] = {
     # The caller does not know yet that the stream has failed.
     (State.FAILED, e.AudioReceived): State.FAILED,
     (State.FAILED, e.Flushed): State.FAILED,
+    (State.FAILED, e.SegmentCancelled): State.FAILED,
     (State.FAILED, e.InputEnded): State.FAILED,
     **{
         (state, answer): state
@@ -47,6 +49,7 @@ TRANSITIONS: dict[tuple[State, type[e.Event]], State] = {
 EXPLANATIONS: dict[tuple[State, type[e.Event]], str] = {
     (State.AWAITING_CONFIG, e.AudioReceived): "audio before the config: send the config first",
     (State.AWAITING_CONFIG, e.Flushed): "a control message before the config",
+    (State.AWAITING_CONFIG, e.SegmentCancelled): "a control message before the config",
     (State.AWAITING_CONFIG, e.InputEnded): "the stream ended before a config was sent",
     (State.STREAMING, e.Opened): "the config was sent twice; it comes once, as the first message",
 }

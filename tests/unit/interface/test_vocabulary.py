@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from legonn_core.interface.vocabulary import Vocabulary, normalize_english
 
@@ -57,3 +59,25 @@ def test_normaliser() -> None:
         TOY.normalize("\u201cIt\u2019s\u00a0 so\u201d \u2014 \ufb01ne\u00ad") == '"It\'s so" - fine'
     )
     assert normalize_english(normalize_english("a\u2013b")) == "a-b"
+
+
+SPELLER = Vocabulary("speller/1", ("<blank>", "\u2581", "\u2581a", "a", "b", "ab", "\u2581ab", "c"))
+
+
+@given(st.text("abc ", max_size=30))
+def test_spelling_reads_as_the_text(raw: str) -> None:
+    text = " ".join(raw.split())
+    ids = SPELLER.spell(text)
+    assert SPELLER.text(ids) == text
+    assert SPELLER.blank not in ids
+    assert len(SPELLER.words(ids)) == len(text.split())
+
+
+def test_spelling_takes_the_fewest_pieces() -> None:
+    assert SPELLER.spell("ab a") == (6, 2)
+    assert SPELLER.spell("") == ()
+
+
+def test_what_cannot_be_spelled_is_said() -> None:
+    with pytest.raises(ValueError, match="speller/1"):
+        SPELLER.spell("ab z")

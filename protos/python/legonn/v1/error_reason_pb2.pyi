@@ -37,6 +37,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_ROUTES_READ_ONLY: _ClassVar[ErrorReason]
     ERROR_REASON_STALE_ROUTES: _ClassVar[ErrorReason]
     ERROR_REASON_PINNED: _ClassVar[ErrorReason]
+    ERROR_REASON_SESSION_SUPERSEDED: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_BAD_INPUT: ErrorReason
 ERROR_REASON_BAD_AUDIO: ErrorReason
@@ -68,3 +69,4 @@ ERROR_REASON_POISON_SEGMENT: ErrorReason
 ERROR_REASON_ROUTES_READ_ONLY: ErrorReason
 ERROR_REASON_STALE_ROUTES: ErrorReason
 ERROR_REASON_PINNED: ErrorReason
+ERROR_REASON_SESSION_SUPERSEDED: ErrorReason

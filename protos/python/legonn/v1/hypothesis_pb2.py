@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1alegonn/v1/hypothesis.proto\x12\tlegonn.v1\x1a\x1egoogle/protobuf/duration.proto\"\x9c\x01\n\x04Word\x12\x0c\n\x04text\x18\x01 \x01(\t\x12/\n\x0cstart_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\nconfidence\x18\x04 \x01(\x02H\x00\x88\x01\x01\x42\r\n\x0b_confidence\"N\n\nHypothesis\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x02\x12\x1e\n\x05words\x18\x03 \x03(\x0b\x32\x0f.legonn.v1.Word\"q\n\x06Notice\x12#\n\x04kind\x18\x01 \x01(\x0e\x32\x15.legonn.v1.NoticeKind\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x31\n\x0egrace_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration*\xb1\x01\n\x0b\x46inalReason\x12\x1c\n\x18\x46INAL_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46INAL_REASON_ENDPOINT\x10\x01\x12\x16\n\x12\x46INAL_REASON_FLUSH\x10\x02\x12\x1c\n\x18\x46INAL_REASON_MAX_SEGMENT\x10\x03\x12\x1b\n\x17\x46INAL_REASON_HALF_CLOSE\x10\x04\x12\x16\n\x12\x46INAL_REASON_STALL\x10\x05*\xac\x01\n\nNoticeKind\x12\x1b\n\x17NOTICE_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15NOTICE_KIND_REPLAYING\x10\x01\x12\x17\n\x13NOTICE_KIND_SWAPPED\x10\x02\x12\x18\n\x14NOTICE_KIND_DRAINING\x10\x03\x12\x19\n\x15NOTICE_KIND_COALESCED\x10\x04\x12\x18\n\x14NOTICE_KIND_DEGRADED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1alegonn/v1/hypothesis.proto\x12\tlegonn.v1\x1a\x1egoogle/protobuf/duration.proto\"\x9c\x01\n\x04Word\x12\x0c\n\x04text\x18\x01 \x01(\t\x12/\n\x0cstart_offset\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nend_offset\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\nconfidence\x18\x04 \x01(\x02H\x00\x88\x01\x01\x42\r\n\x0b_confidence\"N\n\nHypothesis\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x02\x12\x1e\n\x05words\x18\x03 \x03(\x0b\x32\x0f.legonn.v1.Word\"q\n\x06Notice\x12#\n\x04kind\x18\x01 \x01(\x0e\x32\x15.legonn.v1.NoticeKind\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x31\n\x0egrace_duration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration*\xb1\x01\n\x0b\x46inalReason\x12\x1c\n\x18\x46INAL_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46INAL_REASON_ENDPOINT\x10\x01\x12\x16\n\x12\x46INAL_REASON_FLUSH\x10\x02\x12\x1c\n\x18\x46INAL_REASON_MAX_SEGMENT\x10\x03\x12\x1b\n\x17\x46INAL_REASON_HALF_CLOSE\x10\x04\x12\x16\n\x12\x46INAL_REASON_STALL\x10\x05*\xc7\x01\n\nNoticeKind\x12\x1b\n\x17NOTICE_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15NOTICE_KIND_REPLAYING\x10\x01\x12\x17\n\x13NOTICE_KIND_SWAPPED\x10\x02\x12\x18\n\x14NOTICE_KIND_DRAINING\x10\x03\x12\x19\n\x15NOTICE_KIND_COALESCED\x10\x04\x12\x18\n\x14NOTICE_KIND_DEGRADED\x10\x05\x12\x19\n\x15NOTICE_KIND_CANCELLED\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINALREASON']._serialized_start=428
   _globals['_FINALREASON']._serialized_end=605
   _globals['_NOTICEKIND']._serialized_start=608
-  _globals['_NOTICEKIND']._serialized_end=780
+  _globals['_NOTICEKIND']._serialized_end=807
   _globals['_WORD']._serialized_start=74
   _globals['_WORD']._serialized_end=230
   _globals['_HYPOTHESIS']._serialized_start=232

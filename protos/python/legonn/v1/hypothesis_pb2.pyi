@@ -27,6 +27,7 @@ class NoticeKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NOTICE_KIND_DRAINING: _ClassVar[NoticeKind]
     NOTICE_KIND_COALESCED: _ClassVar[NoticeKind]
     NOTICE_KIND_DEGRADED: _ClassVar[NoticeKind]
+    NOTICE_KIND_CANCELLED: _ClassVar[NoticeKind]
 FINAL_REASON_UNSPECIFIED: FinalReason
 FINAL_REASON_ENDPOINT: FinalReason
 FINAL_REASON_FLUSH: FinalReason
@@ -39,6 +40,7 @@ NOTICE_KIND_SWAPPED: NoticeKind
 NOTICE_KIND_DRAINING: NoticeKind
 NOTICE_KIND_COALESCED: NoticeKind
 NOTICE_KIND_DEGRADED: NoticeKind
+NOTICE_KIND_CANCELLED: NoticeKind
 
 class Word(_message.Message):
     __slots__ = ("text", "start_offset", "end_offset", "confidence")

@@ -25,6 +25,7 @@ STATUS_CODES: dict[type[errors.LegonnError], grpc.StatusCode] = {
     errors.ContractMismatch: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.SessionSuperseded: grpc.StatusCode.ABORTED,
     errors.DeadlineMissed: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.NotImplementedYet: grpc.StatusCode.UNIMPLEMENTED,
     errors.InternalFault: grpc.StatusCode.INTERNAL,
