@@ -268,3 +268,19 @@ def test_the_card_says_how_to_search_unless_the_job_does(decoder_module, fingerp
     other = replace(decoder_module, card=replace(decoder_module.card, decoding=decoding))
     assert one(DecoderEngine(other), job) == plain
     assert one(DecoderEngine(decoder_module), job) != plain
+
+
+def test_forced_text_is_forced_as_tokens(engine, decoder_module, fingerprint):
+    vocabulary = decoder_module.vocabulary
+    text = vocabulary.text((5, 9, 9, 12))
+    job = DecodeJob(DECODER, (marginals(14, fingerprint, seed=4),), beam=3, forced_text=text)
+    spelled = replace(job, forced_text="", forced=vocabulary.spell(text))
+    found = one(engine, job)
+    assert found == one(engine, spelled)
+    assert found.hypotheses[0].text.startswith(text)
+
+
+def test_text_beyond_the_vocabulary_cannot_be_forced(engine, fingerprint):
+    job = DecodeJob(DECODER, (marginals(14, fingerprint),), forced_text="\u4e2d\u6587")
+    with pytest.raises(BadConfig, match="vocabulary"):
+        one(engine, job)
