@@ -30,7 +30,7 @@ from legonn_core.search.stability import StablePrefix
 from legonn_server.session import commands as c
 from legonn_server.session import events as e
 from legonn_server.session.account import Account, empty_segment
-from legonn_server.session.endpoint import Cut, EndpointRule, EndReason, Reading, find_end
+from legonn_server.session.endpoint import Cut, EndpointRule, EndReason, find_end
 from legonn_server.session.jobs import commit_job, final_job
 from legonn_server.session.policy import DecodingPolicy
 from legonn_server.session.segment import Segment, SegmentBuffer
@@ -175,7 +175,7 @@ class SessionMachine:
         if segment.num_steps > segment.num_judged:
             # A replay does not judge again: what was promised since is not known of old rows.
             segment.num_judged = segment.num_steps
-            cut = find_end(self._opened.rule, self._reading(segment))
+            cut = find_end(self._opened.rule, segment.reading(self.sample_rate))
             if cut is not None:
                 return self._close_at(segment, cut)
         return self._maybe_commit(segment)
@@ -283,19 +283,6 @@ class SessionMachine:
         segment.num_steps += 1
         self._awaited = e.MarginalsArrived
         return [c.EncodeChunk(segment.ticket, step)]
-
-    def _reading(self, segment: Segment) -> Reading:
-        assert segment.encoder is not None
-        rows = segment.rows
-        return Reading(
-            has_text=segment.has_text,
-            fed_ms=segment.fed * 1000 / self.sample_rate,
-            trailing_blank_ms=rows.trailing_blank_ms,
-            times_ms=rows.times_ms,
-            blank_probs=rows.blank_probs,
-            row_ms=segment.encoder.row_ms,
-            first_cut=segment.stable.last_position + 1,
-        )
 
     # --- partials
 

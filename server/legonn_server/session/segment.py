@@ -14,7 +14,7 @@ from legonn_core.runtime.messages import (
     SlotRef,
 )
 from legonn_core.search.stability import StablePrefix
-from legonn_server.session.endpoint import EndReason
+from legonn_server.session.endpoint import EndReason, Reading
 from legonn_server.session.events import Ticket
 
 
@@ -126,6 +126,19 @@ class Segment:
     def has_text(self) -> bool:
         """Whether something was decoded or promised."""
         return bool(self.rows.best.tokens or self.stable.tokens)
+
+    def reading(self, sample_rate: int) -> Reading:
+        """What is known of it, for the rule that ends segments."""
+        assert self.encoder is not None
+        return Reading(
+            has_text=self.has_text,
+            fed_ms=self.fed * 1000 / sample_rate,
+            trailing_blank_ms=self.rows.trailing_blank_ms,
+            times_ms=self.rows.times_ms,
+            blank_probs=self.rows.blank_probs,
+            row_ms=self.encoder.row_ms,
+            first_cut=self.stable.last_position + 1,
+        )
 
     def restart(self) -> None:
         """Begin the next attempt: the rows are gone, what was promised and pinned stays."""
