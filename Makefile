@@ -9,7 +9,7 @@ FIND_PACKAGES := PYTHONPATH=.:server:protos/python:loadtest
 
 define WRITE_LOCK
 import json
-print("# Every package of [server,train,dev] on Linux x86-64, CPython 3.11. Written by: make lock")
+print("# Every package of [server,train,bench,dev] on Linux x86-64, CPython 3.11. Written by: make lock")
 found = [item["metadata"] for item in json.load(open(".resolved.json"))["install"]]
 for item in sorted(found, key=lambda item: item["name"].lower()):
     if item["name"] != "legonn":
@@ -31,7 +31,7 @@ setup: ## one command from a clean machine to a working one (5 GB on disk, mostl
 
 lock: ## resolve all dependencies anew and write requirements.lock
 	$(PY) -m pip install --quiet --dry-run --ignore-installed --report - \
-	    ".[server,train,dev]" > .resolved.json
+	    ".[server,train,bench,dev]" > .resolved.json
 	$(PY) -c "$$WRITE_LOCK" > requirements.lock
 	@rm .resolved.json && echo "$$(grep -c == requirements.lock) packages"
 
@@ -68,3 +68,9 @@ serve: ## start the server on 127.0.0.1:50051 with ./modules
 
 demo: ## start a server, caption a recording live, translate two sentences, leave
 	$(RUN) $(PY) -m legonn_server.demo
+
+.PHONY: bench-decoder
+bench-decoder: ## decoder engine beside CTranslate2, in turn: make bench-decoder OUT=FILE (minutes)
+	@test -n "$(OUT)" || { echo "say where to write: make bench-decoder OUT=FILE"; exit 2; }
+	@$(PY) -c "import ctranslate2" || { echo 'install it: $(PY) -m pip install -e ".[bench]"'; exit 2; }
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.decoder "$(OUT)"
