@@ -54,8 +54,17 @@ class StablePrefix:
             hypothesis: Best reading of all rows so far.
             num_rows: How many rows those are.
         """
-        count = self._agreed_words(hypothesis, num_rows - 1 - self.hold_rows)
-        words = hypothesis.words[:count]
+        count = 0
+        if self.previous is not None:
+            agreed = agreed_words(hypothesis, self.previous)
+            newest = num_rows - 1 - self.hold_rows
+            while count < agreed and hypothesis.words[count].last_position <= newest:
+                count += 1
+        return self.extend(hypothesis, count)
+
+    def extend(self, hypothesis: DecodedText, num_words: int) -> StablePrefix:
+        """Believe the first ``num_words`` words of a hypothesis, if they go on from what stands."""
+        words = hypothesis.words[:num_words]
         tokens = hypothesis.tokens[: sum(word.num_tokens for word in words)]
         if len(tokens) <= len(self.tokens) or tokens[: len(self.tokens)] != self.tokens:
             words, tokens = self.words, self.tokens
@@ -76,16 +85,18 @@ class StablePrefix:
         tokens = hypothesis.tokens[: sum(word.num_tokens for word in words)]
         return StablePrefix(self.hold_rows, tokens, words, hypothesis)
 
-    def _agreed_words(self, hypothesis: DecodedText, newest_row: int) -> int:
-        """How many leading words both hypotheses have and neither may still change."""
-        if self.previous is None:
-            return 0
-        before = {0, *accumulate(word.num_tokens for word in self.previous.words)}
-        end = count = 0
-        for word in hypothesis.words:
-            start, end = end, end + word.num_tokens
-            same = hypothesis.tokens[start:end] == self.previous.tokens[start:end]
-            if not same or end not in before or word.last_position > newest_row:
-                break
-            count += 1
-        return count
+
+def agreed_words(newest: DecodedText, *earlier: DecodedText) -> int:
+    """How many leading words of the newest hypothesis all the earlier ones have, token by token."""
+    borders = [{0, *accumulate(word.num_tokens for word in one.words)} for one in earlier]
+    end = count = 0
+    for word in newest.words:
+        start, end = end, end + word.num_tokens
+        tokens = newest.tokens[start:end]
+        if any(
+            one.tokens[start:end] != tokens or end not in border
+            for one, border in zip(earlier, borders, strict=True)
+        ):
+            break
+        count += 1
+    return count

@@ -79,6 +79,7 @@ class Gateway:
             limits=settings.limits,
             endpoint_rule=settings.endpoint,
             decoding=settings.decoding,
+            text=settings.text,
         )
         self._server: grpc.aio.Server | None = None
         self._was_up = False

@@ -29,6 +29,7 @@ from legonn_server.pools.decoder_pool import DecoderLimits
 from legonn_server.routing.admission import AdmissionLimits
 from legonn_server.session.endpoint import EndpointRule
 from legonn_server.session.policy import DecodingPolicy
+from legonn_server.session.text_policy import TextLimits
 
 _PREFIX = "LEGONN_"
 _OTHERS = {"LEGONN_ADDRESS", "LEGONN_MODULES", "LEGONN_CONFIG"}
@@ -103,6 +104,7 @@ class Settings(BaseSettings):
     limits: CallLimits = CallLimits()
     endpoint: EndpointRule = EndpointRule()
     decoding: DecodingPolicy = DecodingPolicy()
+    text: TextLimits = TextLimits()
     decoder_pool: DecoderLimits = DecoderLimits()
 
 

@@ -233,6 +233,19 @@ def _in_range(
     return milliseconds
 
 
+def final_reason(reason: EndReason) -> hypothesis_pb2.FinalReason:
+    """Why a segment ended, as the wire says it."""
+    return _REASONS[reason]
+
+
+def replaying() -> hypothesis_pb2.Notice:
+    """The remark that a segment is computed again."""
+    return hypothesis_pb2.Notice(
+        kind=hypothesis_pb2.NOTICE_KIND_REPLAYING,
+        message="a part of the server was lost; the open segment is computed again",
+    )
+
+
 def duration(samples: int, rate: int) -> Duration:
     """A number of samples as time."""
     found = Duration()
@@ -263,7 +276,7 @@ def recognition_final(
         encoder=str(final.encoder.ref),
         decoder=str(final.decoder.ref),
         replays=final.replays,
-        reason=_REASONS[final.reason],
+        reason=final_reason(final.reason),
     )
 
 

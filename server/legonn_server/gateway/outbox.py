@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from typing import Generic, TypeVar
 
 from legonn_core.errors import QueueFull
-from legonn_server.session.commands import Command, EmitPartial
+from legonn_server.session.commands import EmitPartial
+from legonn_server.session.text_messages import EmitTextPartial
+
+T = TypeVar("T")
+_PARTIALS = (EmitPartial, EmitTextPartial)
 
 
-class Outbox:
+class Outbox(Generic[T]):
     """A bounded queue of one stream.
 
     Args:
@@ -17,18 +22,18 @@ class Outbox:
     """
 
     def __init__(self, max_waiting: int = 1_000) -> None:
-        self._waiting: deque[Command] = deque()
+        self._waiting: deque[T] = deque()
         self._is_filled = asyncio.Event()
         self._max_waiting = max_waiting
 
-    def put(self, command: Command) -> None:
+    def put(self, command: T) -> None:
         """Add one; a partial behind an unsent partial takes its place.
 
         Raises:
             QueueFull: If the caller does not read.
         """
         last = self._waiting[-1] if self._waiting else None
-        if isinstance(command, EmitPartial) and isinstance(last, EmitPartial):
+        if isinstance(command, _PARTIALS) and isinstance(last, _PARTIALS):
             self._waiting.pop()
         if len(self._waiting) >= self._max_waiting:
             raise QueueFull("the caller reads too slowly: too many answers wait")
@@ -39,7 +44,7 @@ class Outbox:
         """Forget what waits."""
         self._waiting.clear()
 
-    async def get(self) -> Command:
+    async def get(self) -> T:
         """Take the oldest, waiting for one if need be."""
         while not self._waiting:
             self._is_filled.clear()

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 
 from legonn_server.gateway.sessions import Sessions
 from legonn_server.gateway.stream import StreamRunner, Workers
+from legonn_server.gateway.text_runner import TextRunner
 from legonn_server.pools.module_manager import ModuleManager
 from legonn_server.routing.admission import Admission
 from legonn_server.session.endpoint import EndpointRule
 from legonn_server.session.policy import DecodingPolicy
+from legonn_server.session.text_policy import TextLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ class Services:
     """The parts that ``app.py`` built, as the handlers see them.
 
     Attributes:
-        runners: Streams that are open, for the drain.
+        runners: Streams of audio that are open, for the drain.
+        text_runners: Streams of text, likewise.
         sessions: Which stream holds which session.
     """
 
@@ -58,7 +61,9 @@ class Services:
     limits: CallLimits
     endpoint_rule: EndpointRule
     decoding: DecodingPolicy
+    text: TextLimits = TextLimits()
     runners: set[StreamRunner] = field(default_factory=set)
+    text_runners: set[TextRunner] = field(default_factory=set)
     sessions: Sessions = field(default_factory=Sessions)
 
     def drain(self) -> None:
@@ -67,3 +72,5 @@ class Services:
         self.text_admission.drain()
         for runner in tuple(self.runners):
             runner.drain()
+        for stream in tuple(self.text_runners):
+            stream.drain()

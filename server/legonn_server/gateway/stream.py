@@ -71,7 +71,7 @@ class StreamRunner:
         self._find_pair = find_pair
         self._max_pending_s = max_pending_s
         self._work: asyncio.Queue[c.Command] = asyncio.Queue()
-        self._outbox = Outbox()
+        self._outbox: Outbox[c.Command] = Outbox()
         self._credit = asyncio.Event()
         self._slots: set[SlotRef] = set()
         self._reading: asyncio.Task[None] | None = None

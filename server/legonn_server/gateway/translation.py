@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 
-from legonn.v1 import hypothesis_pb2
 from legonn.v1 import translation_service_pb2 as pb
 from legonn.v1 import translation_service_pb2_grpc as pb_grpc
 from legonn_core.errors import (
@@ -19,62 +16,21 @@ from legonn_core.errors import (
     InternalFault,
     LegonnError,
     LimitExceeded,
-    NotImplementedYet,
-    ProtocolViolation,
 )
-from legonn_core.runtime.messages import DecodedText, DecodeJob, DecodeKind, EncodeText
+from legonn_core.runtime.messages import DecodedText
 from legonn_server.gateway import convert
 from legonn_server.gateway.entrance import TEXT, entered
-from legonn_server.gateway.interceptors.errors import first_cause, status_number
+from legonn_server.gateway.interceptors.errors import first_cause
 from legonn_server.gateway.interceptors.telemetry import current_request_id
 from legonn_server.gateway.interceptors.wrapping import Context
+from legonn_server.gateway.sentence import SentenceReader, SentenceWishes
 from legonn_server.gateway.services import Services
+from legonn_server.gateway.text_call import TextCall, item_status, text_call
+from legonn_server.gateway.text_stream import TextStream, Write
 from legonn_server.pools.module_manager import Pair
-from legonn_server.routing.routes import Modality, RouteKey, route_key
-from legonn_server.routing.sentences import sentence_end, split_sentences
+from legonn_server.routing.sentences import split_sentences
 
 _ATTEMPTS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class TextCall:
-    """A checked ``TranslationConfig``."""
-
-    key: RouteKey
-    num_best: int
-    wants_confidence: bool
-    resolved: pb.TranslationConfig
-
-
-def text_call(config: pb.TranslationConfig) -> TextCall:
-    """Check a config.
-
-    Raises:
-        BadConfig: If a field holds nonsense.
-        NotImplementedYet: If it asks for what this version does not serve.
-    """
-    if not config.source_language_code:
-        raise BadConfig("source_language_code is missing")
-    for field in ("glossary", "phrases", "mask_profanity"):
-        if getattr(config, field):
-            raise NotImplementedYet(f"{field} is not served by this version")
-    if config.HasField("streaming"):
-        raise NotImplementedYet("streaming is not served by this version")
-    resolved = pb.TranslationConfig()
-    resolved.CopyFrom(config)
-    resolved.target_language_code = config.target_language_code or "en"
-    resolved.max_alternatives = convert.alternatives(config.max_alternatives)
-    return TextCall(
-        key=route_key(
-            Modality.TEXT,
-            resolved.source_language_code,
-            resolved.target_language_code,
-            model=config.model,
-        ),
-        num_best=resolved.max_alternatives,
-        wants_confidence=config.enable_word_confidence,
-        resolved=resolved,
-    )
 
 
 class TranslationService(pb_grpc.TranslationServiceServicer):
@@ -82,6 +38,7 @@ class TranslationService(pb_grpc.TranslationServiceServicer):
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._reader = SentenceReader(services.workers)
 
     async def Translate(
         self, request: pb.TranslateRequest, context: Context
@@ -123,12 +80,24 @@ class TranslationService(pb_grpc.TranslationServiceServicer):
     async def StreamingTranslate(  # type: ignore[override]
         self, request_iterator: AsyncIterator[pb.StreamingTranslateRequest], context: Context
     ) -> None:
-        """Text as it is written: each segment is translated when it ends."""
+        """Text as it is written: partials while a sentence grows, a final when it ends."""
+        await self.live(request_iterator, context.write)
+
+    async def live(
+        self, requests: AsyncIterator[pb.StreamingTranslateRequest], write: Write
+    ) -> None:
+        """The same for any transport.
+
+        Raises:
+            LegonnError: Why the stream ended early, possibly inside an ExceptionGroup.
+        """
         with self._enter():
-            stream = _TextStream(self, self._services, context)
-            async for request in request_iterator:
-                await stream.receive(request)
-            await stream.end()
+            stream = TextStream(self._services, self._reader, write)
+            self._services.text_runners.add(stream.runner)
+            try:
+                await stream.run(requests)
+            finally:
+                self._services.text_runners.discard(stream.runner)
 
     def _enter(self) -> AbstractContextManager[None]:
         return entered(self._services.text_admission, self._services.workers.metrics, TEXT)
@@ -183,40 +152,15 @@ class TranslationService(pb_grpc.TranslationServiceServicer):
         self, sentence: str, call: TextCall, pair: Pair, busy: asyncio.Semaphore
     ) -> tuple[DecodedText, ...]:
         """Encode and decode one sentence; once more if the engine is lost."""
-        workers = self._services.workers
+        wishes = SentenceWishes(self._services.decoding.final_beam, call.num_best)
         async with busy:
             for attempt in range(_ATTEMPTS):
                 try:
-                    encoded = await workers.encoders.encode_text(
-                        EncodeText(pair.encoder.ref, sentence)
-                    )
-                    job = DecodeJob(
-                        module=pair.decoder.ref,
-                        marginals=(encoded.marginals,),
-                        kind=DecodeKind.TEXT,
-                        beam=max(self._services.decoding.final_beam, call.num_best),
-                        num_best=call.num_best,
-                        ctc_weight=pair.encoder.ctc_weight,
-                        length_bonus=pair.encoder.length_bonus,
-                    )
-                    decoded = await workers.decoders.submit(job)
+                    return (await self._reader.read(sentence, pair, wishes)).hypotheses
                 except BackendDown:
                     if attempt + 1 == _ATTEMPTS:
                         raise
-                else:
-                    if decoded.hypotheses:
-                        return decoded.hypotheses
-                    raise InternalFault("the decoder answered without a hypothesis")
         raise InternalFault("a sentence was not tried at all")
-
-
-def item_status(error: LegonnError) -> pb.ItemStatus:
-    """An error of one text in a batch."""
-    return pb.ItemStatus(
-        code=status_number(error),
-        reason=f"ERROR_REASON_{error.reason}",
-        message=error.message,
-    )
 
 
 def _joined(sentences: list[DecodedText]) -> DecodedText:
@@ -228,90 +172,3 @@ def _joined(sentences: list[DecodedText]) -> DecodedText:
         confidence=min((one.confidence for one in sentences), default=1.0),
         words=tuple(word for one in sentences for word in one.words),
     )
-
-
-class _TextStream:
-    """One ``StreamingTranslate``: text gathers until a segment ends, then it is translated."""
-
-    def __init__(self, service: TranslationService, services: Services, context: Context) -> None:
-        self._service = service
-        self._services = services
-        self._context = context
-        self._call: TextCall | None = None
-        self._text = ""
-        self._num_received = 0
-        self._num_segments = 0
-        self._sequence = 0
-
-    async def receive(self, request: pb.StreamingTranslateRequest) -> None:
-        """Take one message of the caller."""
-        match request.WhichOneof("request"):
-            case "config":
-                await self._configure(request.config)
-            case "input":
-                await self._add(request.input)
-            case _:
-                raise ProtocolViolation("a message with neither config nor input")
-
-    async def end(self) -> None:
-        """The caller half-closed: translate the rest and send the account."""
-        if self._call is None:
-            raise ProtocolViolation("the stream ended before a config was sent")
-        await self._finish(self._text, hypothesis_pb2.FINAL_REASON_HALF_CLOSE)
-        summary = pb.TranslationSummary(
-            characters_received=self._num_received, num_segments=self._num_segments
-        )
-        await self._write(pb.StreamingTranslateResponse(summary=summary))
-
-    async def _configure(self, config: pb.TranslationConfig) -> None:
-        if self._call is not None:
-            raise ProtocolViolation(
-                "the config was sent twice; it comes once, as the first message"
-            )
-        call = text_call(config)
-        self._services.modules.find(call.key)
-        self._call = call
-        started = pb.TranslationStarted(
-            session_id=f"s-{uuid.uuid4().hex}",
-            request_id=current_request_id.get(),
-            config=call.resolved,
-        )
-        await self._write(pb.StreamingTranslateResponse(started=started))
-
-    async def _add(self, piece: pb.TextInput) -> None:
-        if self._call is None:
-            raise ProtocolViolation("text before the config: send the config first")
-        self._num_received += len(piece.text)
-        self._text += piece.text
-        while end := sentence_end(self._text):
-            await self._finish(self._text[:end], hypothesis_pb2.FINAL_REASON_ENDPOINT)
-        if len(self._text) > self._services.limits.max_text_characters:
-            raise LimitExceeded("a segment without an end is too long")
-        if piece.end_of_segment:
-            await self._finish(self._text, hypothesis_pb2.FINAL_REASON_FLUSH)
-
-    async def _finish(self, segment: str, reason: hypothesis_pb2.FinalReason) -> None:
-        """Translate the oldest part of the text, and forget it."""
-        end = self._num_received - len(self._text) + len(segment)
-        self._text = self._text[len(segment) :]
-        if not segment.strip() and reason != hypothesis_pb2.FINAL_REASON_FLUSH:
-            return
-        if self._call is None:
-            raise InternalFault("a segment ended before the config")
-        pair = self._services.modules.find(self._call.key)
-        busy = asyncio.Semaphore(self._services.limits.max_text_concurrency)
-        final = pb.TranslationFinal(
-            segment_index=self._num_segments,
-            start_character=end - len(segment),
-            end_character=end,
-            item=await self._service.item(segment, self._call, pair, busy),
-            reason=reason,
-        )
-        self._num_segments += 1
-        await self._write(pb.StreamingTranslateResponse(final=final))
-
-    async def _write(self, message: pb.StreamingTranslateResponse) -> None:
-        message.sequence = self._sequence
-        message.characters_processed = self._num_received - len(self._text)
-        self._sequence += 1
-        await self._context.write(message)

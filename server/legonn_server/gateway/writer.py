@@ -51,11 +51,7 @@ class Writer:
                 self._samples_in_finals += final.end_sample - final.start_sample
                 return pb.StreamingRecognizeResponse(final=final)
             case c.EmitReplaying():
-                notice = hypothesis_pb2.Notice(
-                    kind=hypothesis_pb2.NOTICE_KIND_REPLAYING,
-                    message="a part of the server was lost; the open segment is heard again",
-                )
-                return pb.StreamingRecognizeResponse(notice=notice)
+                return pb.StreamingRecognizeResponse(notice=convert.replaying())
             case c.EmitCancelled():
                 notice = hypothesis_pb2.Notice(
                     kind=hypothesis_pb2.NOTICE_KIND_CANCELLED,
