@@ -175,7 +175,7 @@ class SpeechEncoder(nn.Module):
             x, joined = layer.step(x, past, mask=mask)  # type: ignore[operator]
             new[f"keys_{i}"] = joined.keys[:, :, frames:]
             new[f"values_{i}"] = joined.values[:, :, frames:]
-        pairs = torch.cat([state["pairs"], self._pairs(x)], dim=1)
+        pairs = torch.cat([state["pairs"], self._pairs(self.trunk_norm(x))], dim=1)
         size = 2 * shape.chunk_rows
         new["pairs"] = pairs[:, size:]
         x = self.length(
@@ -223,7 +223,7 @@ class SpeechEncoder(nn.Module):
 
     def _pairs(self, x: Tensor) -> Tensor:
         batch, frames, width = x.shape
-        return self.pair(self.trunk_norm(x).reshape(batch, frames // 2, 2 * width))  # type: ignore[no-any-return]
+        return self.pair(x.reshape(batch, frames // 2, 2 * width))  # type: ignore[no-any-return]
 
     def forward(
         self, samples: Tensor, chunks: Tensor, *, chunk_rows: int | None = None
@@ -240,11 +240,16 @@ class SpeechEncoder(nn.Module):
         Returns:
             Logits (B, U, V), and the number of rows (B,).
         """
+        return self.read(
+            self.trunk(samples, chunks, chunk_rows=chunk_rows), chunks, chunk_rows=chunk_rows
+        )
+
+    def trunk(self, samples: Tensor, chunks: Tensor, *, chunk_rows: int | None = None) -> Tensor:
+        """The part that Whisper's weights fill: samples (B, N) to features (B, frames, D)."""
         shape = self.shape
         size = shape.chunk_rows if chunk_rows is None else chunk_rows
-        batch = samples.shape[0]
-        empty = self.start(batch)
-        mels, _ = self.log_mel(samples, samples.new_zeros(batch, HISTORY))
+        empty = self.start(samples.shape[0])
+        mels, _ = self.log_mel(samples, samples.new_zeros(samples.shape[0], HISTORY))
         x, _, _ = self._convolve(mels, empty["mels"], empty["frames"])
         x = x + self.positions[: x.shape[1]]  # type: ignore[index]
         own = chunks * shape.chunk_rows
@@ -252,7 +257,17 @@ class SpeechEncoder(nn.Module):
         mask = self._chunk_mask(x.shape[1], own * 4, size * 4, left * 4, shift=0)
         for layer in self.layers:
             x = layer(x, mask=mask, positions=None)
-        x = self._pairs(x)
+        return self.trunk_norm(x)  # type: ignore[no-any-return]
+
+    def read(
+        self, features: Tensor, chunks: Tensor, *, chunk_rows: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What follows the trunk; arguments and result as of ``forward``."""
+        shape, batch = self.shape, len(features)
+        size = shape.chunk_rows if chunk_rows is None else chunk_rows
+        own = chunks * shape.chunk_rows
+        left = shape.left_chunks * shape.chunk_rows
+        x = self._pairs(features)
         rows = torch.arange(x.shape[1] // 2, device=x.device)
         x = self.length(x, rows, start=0, stop=own * 2)
         mask = self._chunk_mask(len(rows), own, size, left, shift=shape.held_rows)

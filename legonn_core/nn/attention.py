@@ -11,12 +11,16 @@ from torch import Tensor, nn
 
 from legonn_core.nn.positions import rotate
 
+FUSED_LENGTH = 384
+"""From how many queries on the fused kernel pays in training."""
+
 
 def attend(query: Tensor, keys: Tensor, values: Tensor, *, mask: Tensor | None) -> Tensor:
     """Scaled dot-product attention.
 
-    PyTorch's fused kernel in inference; plain products in training, because on a CPU the fused
-    kernel's backward pass took three times as long at the lengths of a sentence.
+    PyTorch's fused kernel in inference and for long sequences; plain products in training on
+    sentences, because on a CPU the fused kernel's backward pass took up to three times as long
+    below some 400 positions, and half as long above. There it wants an additive mask.
 
     Args:
         query: (B, H, Q, dh).
@@ -27,7 +31,10 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, *, mask: Tensor | None) 
     Returns:
         (B, H, Q, dh).
     """
-    if not torch.is_grad_enabled():
+    is_training = torch.is_grad_enabled()
+    if not is_training or query.shape[2] >= FUSED_LENGTH:
+        if is_training and mask is not None and mask.dtype == torch.bool:
+            mask = torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, -torch.inf)
         return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
     scores = (query * query.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
     if mask is not None:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import string
 
-import torch
-from torch import Tensor, nn
-
-from legonn_core.encoders.speech import SpeechEncoder
 from legonn_core.interface.vocabulary import Vocabulary
 
 
@@ -24,22 +20,3 @@ class LetterAlphabet:
         """Letters of a token sequence; case is folded, everything else left out."""
         text = self._vocabulary.text(list(tokens)).lower()
         return tuple(self._index[letter] for letter in text if letter in self._index)
-
-
-class LetterHead(nn.Module):
-    """A linear map on the trunk's output, fed by a hook whenever the encoder runs.
-
-    Attributes:
-        logits: (B, frames, letters) of the encoder's last forward pass.
-    """
-
-    logits: Tensor
-
-    def __init__(self, encoder: SpeechEncoder, num_classes: int) -> None:
-        super().__init__()
-        self.read = nn.Linear(encoder.shape.width, num_classes)
-        encoder.trunk_norm.register_forward_hook(self._hear)
-
-    def _hear(self, _module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if torch.is_grad_enabled():
-            self.logits = self.read(output)

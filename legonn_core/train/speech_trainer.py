@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from legonn_core.encoders.speech import SpeechEncoder, SpeechEncoderShape
-from legonn_core.train.letters import LetterAlphabet, LetterHead
+from legonn_core.train.letters import LetterAlphabet
 from legonn_core.train.losses import ctc_loss, feasible
 from legonn_core.train.optimize import MasterOptimizer, cosine_rate
-from legonn_core.train.package import averaged_part
 from legonn_core.train.speech_data import Recording, SpeechBatcher, SpeechSet, read_set
 from legonn_core.train.text_data import EnglishPieces
 from legonn_core.train.whisper import load_trunk
@@ -35,8 +36,11 @@ class SpeechRecipe:
         character_weight: Of a second CTC loss over letters, read off the trunk (InterCTC, arXiv
             2102.03216, with the classes of hierarchical CTC): a few hours of speech show each
             letter often and each sub-word seldom. Its head is not part of the module.
-        start: A checkpoint to begin from in place of Whisper's weights alone.
-        frozen_steps: How long the trunk stands still while the new layers settle.
+        trunk_scale: Of the trunk's rate; at a quarter it forgot what it knew.
+        frozen_share: Of the time that the trunk stands still and reads with full context, while
+            the new layers settle on features as they were made.
+        imitation_weight: Of the distance between the trunk's output under chunk masks and what
+            the untouched trunk gives with full context (normalised mean square).
     """
 
     sets: list[dict[str, object]]
@@ -46,13 +50,13 @@ class SpeechRecipe:
     minutes: float
     encoder: dict[str, int] = field(default_factory=dict)
     rate: float = 1e-3
-    trunk_scale: float = 0.25
-    frozen_steps: int = 150
+    trunk_scale: float = 0.08
+    frozen_share: float = 0.25
+    imitation_weight: float = 1.0
     warmup_steps: int = 150
     batch_seconds: float = 160.0
     row_chunks: tuple[int, int] = (10, 40)
     character_weight: float = 0.3
-    start: str = ""
     dropout: float = 0.05
     full_context_share: float = 0.1
     seed: int = 1
@@ -75,8 +79,6 @@ class SpeechTrainer:
             )
         )
         load_trunk(self.encoder, root / recipe.whisper)
-        if recipe.start:
-            self.encoder.load_state_dict(averaged_part(root / recipe.start, "encoder"))
         recordings: list[Recording] = []
         weights: list[float] = []
         for entry in recipe.sets:
@@ -88,9 +90,10 @@ class SpeechTrainer:
             weights += [chosen.weight] * len(found)
         self.recordings, self.weights = recordings, np.asarray(weights)
         self.alphabet = LetterAlphabet(self.pieces.vocabulary)
-        self.letters = LetterHead(self.encoder, self.alphabet.num_classes)
+        self.letters = nn.Linear(self.encoder.shape.width, self.alphabet.num_classes)
         self.encoder.bfloat16()
         self.encoder.log_mel.float()
+        self.teacher = copy.deepcopy(self.encoder).requires_grad_(False)
         self.letters.bfloat16()
         self.optimizer = MasterOptimizer(
             [
@@ -103,8 +106,7 @@ class SpeechTrainer:
         )
         self._draw_from(0)
         self.seconds = self.heard = 0.0
-        self.losses: list[float] = []
-        self.letter_losses: list[float] = []
+        self.losses: dict[str, list[float]] = {}
         self.started = time.monotonic()
 
     def _draw_from(self, step: int) -> None:
@@ -126,22 +128,39 @@ class SpeechTrainer:
         )
 
     def loss(self) -> Tensor:
-        """CTC on one batch under a random chunk size, at the interface and over letters."""
+        """One batch: CTC at the interface and over letters, and imitation of the teacher.
+
+        While the trunk is frozen everything is seen; later chunks of a random size.
+        """
+        recipe = self.recipe
         samples, chunks, targets = next(self.batches)
         self.heard += samples.numel() / 16000
-        full = self.rng.random() < self.recipe.full_context_share
-        sizes = [4, 8, 8, 8, 16]
-        rows_a_chunk = 0 if full else int(self.rng.choice(sizes))
-        logits, rows = self.encoder(samples, chunks, chunk_rows=rows_a_chunk)
-        loss = _feasible_ctc(logits, rows, targets)
-        self.losses.append(float(loss.detach()))
-        if self.recipe.character_weight:
+        full = self.is_frozen or self.rng.random() < recipe.full_context_share
+        rows_a_chunk = 0 if full else int(self.rng.choice([4, 8, 8, 8, 16]))
+        trunk = self.encoder.trunk(samples, chunks, chunk_rows=rows_a_chunk)
+        logits, rows = self.encoder.read(trunk, chunks, chunk_rows=rows_a_chunk)
+        parts = {"ctc": _feasible_ctc(logits, rows, targets)}
+        if recipe.character_weight:
             spelt = [self.alphabet.spell(target) for target in targets]
-            frames = rows.new_full((len(rows),), self.letters.logits.shape[1])
-            letters = _feasible_ctc(self.letters.logits, frames, spelt)
-            self.letter_losses.append(float(letters.detach()))
-            loss = loss + self.recipe.character_weight * letters * LETTERS_A_PIECE
-        return loss
+            frames = rows.new_full((len(rows),), trunk.shape[1])
+            parts["letters"] = _feasible_ctc(self.letters(trunk), frames, spelt)
+        if recipe.imitation_weight and not self.is_frozen:
+            with torch.no_grad():
+                wanted = self.teacher.trunk(samples, chunks, chunk_rows=0)
+            parts["imitation"] = imitation(trunk, wanted)
+        for name, part in parts.items():
+            self.losses.setdefault(name, []).append(float(part.detach()))
+        weights = {
+            "ctc": 1.0,
+            "letters": recipe.character_weight * LETTERS_A_PIECE,
+            "imitation": recipe.imitation_weight,
+        }
+        return torch.stack([weights[name] * part for name, part in parts.items()]).sum()
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the trunk stands still."""
+        return self.seconds < self.recipe.frozen_share * self.recipe.minutes * 60
 
     def run(self) -> None:
         """Train until the recipe's minutes are spent; checkpoint every three."""
@@ -155,10 +174,9 @@ class SpeechTrainer:
         last, saved_at = time.monotonic(), self.seconds
         self.encoder.train()
         while self.seconds < budget:
-            frozen = self.optimizer.steps < recipe.frozen_steps
             for name, parameter in self.encoder.named_parameters():
                 if name.startswith(TRUNK):
-                    parameter.requires_grad_(not frozen)
+                    parameter.requires_grad_(not self.is_frozen)
             loss = self.loss()
             loss.backward()
             factor = cosine_rate(
@@ -170,13 +188,12 @@ class SpeechTrainer:
             if self.optimizer.steps % 25 == 0:
                 print(
                     f"step {self.optimizer.steps}  {self.seconds / 60:.1f}/{recipe.minutes} min"
-                    f"  ctc {np.mean(self.losses):.3f}"
-                    f"  letters {np.mean(self.letter_losses or [0]):.3f}  norm {norm:.2f}"
+                    f"  {'  '.join(f'{k} {np.mean(v):.3f}' for k, v in self.losses.items())}"
+                    f"  norm {norm:.2f}"
                     f"  {self.heard / (time.monotonic() - self.started):.0f}x real time",
                     flush=True,
                 )
                 self.losses.clear()
-                self.letter_losses.clear()
             if self.seconds - saved_at > 180 or self.seconds >= budget:
                 partial = checkpoint.with_suffix(".partial")
                 torch.save(self.optimizer.state() | {"seconds": self.seconds}, partial)
@@ -191,3 +208,9 @@ def _feasible_ctc(logits: Tensor, rows: Tensor, targets: list[tuple[int, ...]]) 
         logits, rows = logits[usable], rows[usable]
         targets = [t for t, ok in zip(targets, usable, strict=True) if ok]
     return ctc_loss(logits.float().log_softmax(dim=-1), rows, targets)
+
+
+def imitation(heard: Tensor, wanted: Tensor) -> Tensor:
+    """Mean square distance of (B, S, D) features, each row of D normalised first."""
+    width = heard.shape[-1:]
+    return F.mse_loss(F.layer_norm(heard.float(), width), F.layer_norm(wanted.float(), width))

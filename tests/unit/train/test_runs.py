@@ -66,7 +66,7 @@ SPEECH: dict[str, object] = {
     "whisper": "whisper.bin",
     "out": "work/speech",
     "minutes": 0.004,
-    "frozen_steps": 1,
+    "frozen_share": 0.3,
     "warmup_steps": 2,
     "batch_seconds": 4.0,
     "row_chunks": [4, 8],
@@ -124,7 +124,8 @@ def test_text_is_trained_resumed_packaged_and_served(root, capsys):
     assert legonn_train(root, TEXT) == 0
     first = torch.load(root / "work/text/checkpoint.pt", weights_only=True)
     assert first["steps"] >= 1
-    assert legonn_train(root, TEXT, "--minutes", "0.008") == 0
+    longer = str(first["seconds"] / 60 + 0.004)
+    assert legonn_train(root, TEXT, "--minutes", longer) == 0
     second = torch.load(root / "work/text/checkpoint.pt", weights_only=True)
     assert second["steps"] > first["steps"]
     assert second["seconds"] > first["seconds"]
