@@ -24,6 +24,7 @@ from legonn_server.backends.embedded import EmbeddedBackend, EmbeddedOptions
 from legonn_server.backends.fake import FakeBackend
 from legonn_server.backends.protocol import Backend
 from legonn_server.config.settings import (
+    DEFAULT_HTTP,
     DEFAULT_METRICS,
     Settings,
     engine_environment,
@@ -36,6 +37,8 @@ from legonn_server.gateway.sampler import Sampler
 from legonn_server.gateway.server import build_server
 from legonn_server.gateway.services import Services
 from legonn_server.gateway.stream import Workers
+from legonn_server.gateway.web.server import WebServer
+from legonn_server.gateway.web.site import build_site
 from legonn_server.pools.decoder_pool import DecoderPool
 from legonn_server.pools.encoder_pool import EncoderPool
 from legonn_server.pools.module_manager import ModuleManager
@@ -57,6 +60,7 @@ class Gateway:
     Attributes:
         services: What the handlers share.
         address: ``HOST:PORT`` once the port is open, with the real port.
+        page: URL of the captions page once its port is open; empty if there is none.
     """
 
     def __init__(
@@ -84,7 +88,9 @@ class Gateway:
         self._server: grpc.aio.Server | None = None
         self._was_up = False
         self._sampling: asyncio.Task[None] | None = None
+        self._web: WebServer | None = None
         self.address = ""
+        self.page = ""
 
     async def start(self) -> None:
         """Open the port, then load the modules; health says when they serve.
@@ -105,6 +111,7 @@ class Gateway:
             raise BadConfig(f"cannot listen on {self._settings.server.listen}") from error
         self.address = f"{host}:{port}"
         await self._server.start()
+        await self._open_web()
         await self._backend.start()
         await self.services.modules.start()
         for kind in (SPEECH, TEXT):
@@ -114,6 +121,34 @@ class Gateway:
         self.services.speech_admission.open()
         self.services.text_admission.open()
         await self.set_backend_state(is_up=True)
+
+    async def _open_web(self) -> None:
+        """Open the port of page, bridge and HTTP calls, if one is wanted.
+
+        Raises:
+            BadConfig: If the port was asked for and cannot be had.
+        """
+        listen = self._settings.server.http
+        if not listen:
+            return
+        host, port = split_address(listen)
+        limits = self._settings.limits
+        web = WebServer(
+            build_site(self.services, self._settings.web, host=host),
+            self._settings.web,
+            max_message_bytes=limits.max_message_bytes,
+        )
+        try:
+            port = await web.start(host, port)
+        except BadConfig as error:
+            if listen != DEFAULT_HTTP:
+                raise
+            log(logging.WARNING, f"no captions page: {error.message}")
+            return
+        if host not in _LOOPBACK:
+            log(logging.WARNING, "serving HTTP beyond loopback without TLS", host=host)
+        self._web = web
+        self.page = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
     async def set_backend_state(self, *, is_up: bool) -> None:
         """The engine came up or went down: tell health and metrics."""
@@ -129,6 +164,8 @@ class Gateway:
         self.metrics.draining.set(1)
         await self._health.drain()
         self.services.drain()
+        if self._web is not None:
+            await self._web.stop(self.services.runners, grace_seconds=grace)
         if self._server is not None:
             await self._server.stop(grace)
         if self._sampling is not None:
@@ -258,4 +295,5 @@ async def _stop(gateway: Gateway, signals: asyncio.Queue[int]) -> None:
 def _ready_line(gateway: Gateway, metrics_address: str) -> str:
     modules = ", ".join(str(module.ref) for module in gateway.services.modules.modules)
     page = f"; metrics at http://{metrics_address}/metrics" if metrics_address else ""
-    return f"legonn is ready at {gateway.address} with {modules or 'no modules'}{page}"
+    captions = f"; captions at {gateway.page}" if gateway.page else ""
+    return f"legonn is ready at {gateway.address} with {modules or 'no modules'}{captions}{page}"

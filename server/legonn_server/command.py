@@ -12,12 +12,17 @@ from legonn_server.app import serve
 from legonn_server.config import settings as config
 from legonn_server.telemetry import logs
 
-HELP = "serve speech recognition and translation over gRPC"
+HELP = "serve speech recognition and translation over gRPC and HTTP, with a captions page"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command line may say; everything else is a setting."""
     parser.add_argument("--listen", metavar="HOST:PORT", help="gRPC address; port 0 takes any")
+    parser.add_argument(
+        "--http",
+        metavar="HOST:PORT",
+        help='captions page and HTTP calls (default 127.0.0.1:8080); "" for none',
+    )
     parser.add_argument("--modules", metavar="DIR", help="folder of modules")
     parser.add_argument("--metrics", metavar="HOST:PORT", help='/metrics address; "" for none')
     parser.add_argument("--threads", metavar="N", type=int, help="threads of the engine")
@@ -35,7 +40,15 @@ def run(args: argparse.Namespace) -> int:
     named = {
         "server": {
             name: getattr(args, name)
-            for name in ("listen", "modules", "metrics", "threads", "backend", "grace_seconds")
+            for name in (
+                "listen",
+                "http",
+                "modules",
+                "metrics",
+                "threads",
+                "backend",
+                "grace_seconds",
+            )
         },
         "log": {"json": args.log_json},
     }

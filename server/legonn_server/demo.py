@@ -40,7 +40,7 @@ class Server:
         self._address = ""
         self._settled = threading.Event()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "legonn_server", "--listen", "127.0.0.1:0"],
+            [sys.executable, "-m", "legonn_server", "--listen", "127.0.0.1:0", "--http", ""],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -304,7 +304,7 @@ async def test_nothing_is_served_before_the_modules_are(monkeypatch: pytest.Monk
     from legonn_server.config.settings import ServerSettings, Settings
 
     monkeypatch.setattr(FakeBackend, "start", start)
-    settings = Settings(server=ServerSettings(listen="127.0.0.1:0", metrics=""))
+    settings = Settings(server=ServerSettings(listen="127.0.0.1:0", http="", metrics=""))
     gateway = Gateway(settings, FakeBackend())
     starting = asyncio.create_task(gateway.start())
     while not gateway.address:
@@ -368,7 +368,7 @@ async def test_metrics_count_and_hold_no_text(server: Running):
 async def test_the_command_serves_and_leaves_cleanly(number: signal.Signals):
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "legonn_server", "--backend", "fake", "--listen", "127.0.0.1:0",
-        "--metrics", "127.0.0.1:0", "--log-json",
+        "--http", "", "--metrics", "127.0.0.1:0", "--log-json",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         env={"PYTHONPATH": ".:server:protos/python", "PATH": "/usr/bin:/bin"},
     )  # fmt: skip

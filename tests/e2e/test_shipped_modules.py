@@ -55,7 +55,7 @@ def need(*names: str) -> None:
 async def address():
     need("decoder-en")
     settings = Settings(
-        server=ServerSettings(listen="127.0.0.1:0", metrics="", modules=str(MODULES))
+        server=ServerSettings(listen="127.0.0.1:0", http="", metrics="", modules=str(MODULES))
     )
     gateway = Gateway(settings, build_backend(settings, lambda is_up: None))
     try:

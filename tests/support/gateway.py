@@ -40,10 +40,12 @@ class Running:
 
 
 @asynccontextmanager
-async def running(script: FakeScript | None = None, **sections: object) -> AsyncIterator[Running]:
+async def running(
+    script: FakeScript | None = None, *, http: str = "", **sections: object
+) -> AsyncIterator[Running]:
     """Serve on a free port for the length of a ``with`` block."""
     settings = Settings(
-        server=ServerSettings(listen="127.0.0.1:0", metrics="", backend="fake"),
+        server=ServerSettings(listen="127.0.0.1:0", http=http, metrics="", backend="fake"),
         **sections,
     )
     backend = FakeBackend(script)

@@ -25,6 +25,7 @@ from pydantic_settings import (
 import legonn_core
 from legonn_core.errors import BadConfig
 from legonn_server.gateway.services import CallLimits
+from legonn_server.gateway.web.policy import WebLimits
 from legonn_server.pools.decoder_pool import DecoderLimits
 from legonn_server.routing.admission import AdmissionLimits
 from legonn_server.session.endpoint import EndpointRule
@@ -36,6 +37,7 @@ _OTHERS = {"LEGONN_ADDRESS", "LEGONN_MODULES", "LEGONN_CONFIG"}
 """Variables that are no settings: the client's, the module folder, the settings file."""
 
 DEFAULT_METRICS = "127.0.0.1:9464"
+DEFAULT_HTTP = "127.0.0.1:8080"
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -56,6 +58,7 @@ class ServerSettings:
 
     Attributes:
         listen: ``HOST:PORT`` of gRPC; port 0 takes a free one.
+        http: ``HOST:PORT`` of the captions page and the HTTP calls; empty for none.
         metrics: ``HOST:PORT`` of /metrics; empty for none.
         modules: Folder of modules; empty looks in the usual places.
         backend: ``embedded`` runs modules in a child process; ``fake`` needs none.
@@ -64,6 +67,7 @@ class ServerSettings:
     """
 
     listen: str = "127.0.0.1:50051"
+    http: str = DEFAULT_HTTP
     metrics: str = DEFAULT_METRICS
     modules: str = ""
     backend: Literal["embedded", "fake"] = "embedded"
@@ -72,8 +76,9 @@ class ServerSettings:
 
     def __post_init__(self) -> None:
         split_address(self.listen)
-        if self.metrics:
-            split_address(self.metrics)
+        for optional in (self.http, self.metrics):
+            if optional:
+                split_address(optional)
         if self.threads < 0 or self.grace_seconds < 0:
             raise ValueError("threads and grace_seconds must not be negative")
 
@@ -102,6 +107,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     admission: AdmissionLimits = AdmissionLimits()
     limits: CallLimits = CallLimits()
+    web: WebLimits = WebLimits()
     endpoint: EndpointRule = EndpointRule()
     decoding: DecodingPolicy = DecodingPolicy()
     text: TextLimits = TextLimits()

@@ -52,6 +52,10 @@ class ModuleService(pb_grpc.ModuleServiceServicer):
     ) -> pb.ListModulesResponse:
         """A page of modules by name."""
         del context
+        return self.list(request)
+
+    def list(self, request: pb.ListModulesRequest) -> pb.ListModulesResponse:
+        """The same for any transport."""
         size = request.page_size or _PAGE_SIZE
         if not 1 <= size <= _MAX_PAGE_SIZE:
             raise BadConfig(f"page_size lies in [1, {_MAX_PAGE_SIZE}]")
@@ -128,6 +132,10 @@ class ModuleService(pb_grpc.ModuleServiceServicer):
     ) -> pb.GetRoutesResponse:
         """The routes of this moment."""
         del request, context
+        return self.routes()
+
+    def routes(self) -> pb.GetRoutesResponse:
+        """The same for any transport."""
         return pb.GetRoutesResponse(
             request_id=current_request_id.get(), table=_table(self._modules.table)
         )

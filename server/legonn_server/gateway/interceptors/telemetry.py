@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import uuid
+from collections.abc import Iterable
 from contextvars import ContextVar
 from time import perf_counter
 
@@ -28,7 +29,7 @@ class TelemetryInterceptor(CallInterceptor):
 
     async def around(self, method: str, context: Context, invoke: Invoke) -> object:
         """Count and time the call, and return its request id in headers and trailers."""
-        request_id = _request_id(context)
+        request_id = request_id_of(context.invocation_metadata() or ())
         current_request_id.set(request_id)
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
         await context.send_initial_metadata(((REQUEST_ID, request_id),))
@@ -49,8 +50,9 @@ class TelemetryInterceptor(CallInterceptor):
             log(level, "call", method=name, code=code, seconds=round(duration, 3), id=request_id)
 
 
-def _request_id(context: Context) -> str:
-    for key, value in context.invocation_metadata() or ():
+def request_id_of(metadata: Iterable[tuple[str, object]]) -> str:
+    """The caller's own id for the call if it is fit to be logged, else a new one."""
+    for key, value in metadata:
         if key == REQUEST_ID and isinstance(value, str) and _ALLOWED.fullmatch(value):
             return value
     return uuid.uuid4().hex

@@ -1,0 +1,94 @@
+"""uvicorn in the gateway's own event loop: it leaves signals, logs and the drain to ``app.py``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Collection, Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from legonn_core.errors import BadConfig
+from legonn_server.gateway.web.policy import WebLimits
+
+_LOOK_SECONDS = 0.05
+
+
+class _Quiet(uvicorn.Server):
+    """Signals belong to the whole process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class WebServer:
+    """One open port with an application behind it.
+
+    Args:
+        app: What answers.
+        limits: What the web door allows.
+        max_message_bytes: Largest message of a WebSocket.
+    """
+
+    def __init__(self, app: ASGIApp, limits: WebLimits, *, max_message_bytes: int) -> None:
+        self._server = _Quiet(
+            uvicorn.Config(
+                app,
+                http="h11",
+                # The implementation that stops reading while the bridge does, so that TCP pushes
+                # back, and that waits in `send` while the caller does not read.
+                ws="websockets-sansio",
+                ws_max_size=max_message_bytes,
+                ws_per_message_deflate=False,
+                ws_ping_interval=30.0,
+                ws_ping_timeout=10.0,
+                limit_concurrency=limits.max_connections,
+                timeout_graceful_shutdown=None,
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                proxy_headers=False,
+            )
+        )
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Open the port; returns its number.
+
+        Raises:
+            BadConfig: If the port cannot be had.
+        """
+        try:
+            listener = socket.create_server(
+                (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+            )
+        except OSError as error:
+            raise BadConfig(f"cannot serve HTTP on {host}:{port}: {error.strerror}") from error
+        listener.setblocking(False)
+        bound: int = listener.getsockname()[1]
+        self._serving = asyncio.create_task(self._server.serve([listener]))
+        return bound
+
+    async def stop(self, open_calls: Collection[object], *, grace_seconds: float) -> None:
+        """Take no new connections, let open calls end for so long, then cut them.
+
+        Args:
+            open_calls: The sessions of the gateway, which its drain brings to their end; the
+                library would cut their sockets before the last finals are out.
+            grace_seconds: Longest wait.
+        """
+        if self._serving is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                # The sessions are a plain set; this looks only while the server stops.
+                while open_calls:  # noqa: ASYNC110 - a set has no event to wait for
+                    await asyncio.sleep(_LOOK_SECONDS)
+        self._server.force_exit = grace_seconds <= 0
+        self._server.config.timeout_graceful_shutdown = max(1, round(grace_seconds))
+        self._server.should_exit = True
+        await self._serving

@@ -1,0 +1,132 @@
+"""The web site of a gateway: the captions page, its WebSocket, and the HTTP calls."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from legonn.v1 import module_service_pb2 as modules_pb
+from legonn.v1 import translation_service_pb2 as text_pb
+from legonn_core.errors import BadText, LimitExceeded, NotFound
+from legonn_server.gateway.interceptors.web import Endpoint, error_response
+from legonn_server.gateway.modules import ModuleService
+from legonn_server.gateway.services import Services
+from legonn_server.gateway.translation import TranslationService
+from legonn_server.gateway.web.bridge import Bridge
+from legonn_server.gateway.web.guard import Guard
+from legonn_server.gateway.web.policy import WebLimits
+from legonn_server.gateway.web.transcriptions import Transcriptions
+
+_Message = TypeVar("_Message", bound=Message)
+MAX_REQUEST_BYTES = 4 << 20
+PAGE_FOLDER = Path(__file__).parent / "page"
+
+
+def build_site(services: Services, limits: WebLimits, *, host: str) -> ASGIApp:
+    """Everything behind the web port.
+
+    Args:
+        services: What the handlers share.
+        limits: What the web door allows.
+        host: The host that is listened on.
+    """
+    metrics = services.workers.metrics
+    calls = _Calls(services)
+    transcriptions = Transcriptions(services, limits)
+
+    def call(
+        path: str, method: str, name: str, handler: Callable[[Request], Awaitable[Response]]
+    ) -> Route:
+        return Route(path, Endpoint(name, metrics, handler), methods=[method])
+
+    app: ASGIApp = Starlette(
+        routes=[
+            WebSocketRoute("/v1/captions", Bridge(services, limits).serve),
+            call("/v1/audio/transcriptions", "POST", "HttpTranscribe", transcriptions.transcribe),
+            call("/v1/audio/translations", "POST", "HttpTranslateAudio", transcriptions.translate),
+            call("/v1/translate", "POST", "HttpTranslate", calls.translate),
+            call("/v1/routes", "GET", "HttpRoutes", calls.routes),
+            call("/v1/modules", "GET", "HttpModules", calls.modules),
+            Mount("/v1", _nothing_here),
+            Mount("/", _Page(directory=PAGE_FOLDER, html=True)),
+        ],
+    )
+    if limits.allowed:
+        app = CORSMiddleware(
+            app,
+            allow_origins=limits.allowed,
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "x-request-id"],
+        )
+    return Guard(app, limits, host)
+
+
+async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
+    """Under /v1 everything is JSON, refusals too."""
+    await error_response(NotFound("no such call; docs/http.md lists them"))(scope, receive, send)
+
+
+class _Page(StaticFiles):
+    """The files of the page: looked up anew each time, so that a new version is seen at once."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["cache-control"] = "no-cache"
+        return response
+
+
+class _Calls:
+    """The calls that are JSON on both sides: the messages of the wire contract as proto3 JSON."""
+
+    def __init__(self, services: Services) -> None:
+        self._translation = TranslationService(services)
+        self._modules = ModuleService(services)
+
+    async def translate(self, request: Request) -> Response:
+        """``Translate`` for HTTP."""
+        message = _parsed(await _body(request), text_pb.TranslateRequest())
+        return _json(await self._translation.whole(message))
+
+    async def routes(self, request: Request) -> Response:
+        """``GetRoutes`` for HTTP."""
+        del request
+        return _json(self._modules.routes())
+
+    async def modules(self, request: Request) -> Response:
+        """``ListModules`` for HTTP: its first page, more than a person would choose from."""
+        del request
+        return _json(self._modules.list(modules_pb.ListModulesRequest()))
+
+
+async def _body(request: Request) -> bytes:
+    content = bytearray()
+    async for piece in request.stream():
+        content += piece
+        if len(content) > MAX_REQUEST_BYTES:
+            raise LimitExceeded(f"a body of more than {MAX_REQUEST_BYTES} bytes")
+    return bytes(content)
+
+
+def _parsed(content: bytes, message: _Message) -> _Message:
+    try:
+        return json_format.Parse(content, message)
+    except (json_format.ParseError, UnicodeDecodeError) as error:
+        # Before its first colon the library says where; behind it may stand the caller's text.
+        where = str(error).partition(":")[0].partition("\n")[0][:120]
+        raise BadText(f"the body is no {type(message).__name__} in JSON: {where}") from None
+
+
+def _json(message: Message) -> Response:
+    content = json_format.MessageToDict(message, always_print_fields_with_no_presence=True)
+    return JSONResponse(content, headers={"cache-control": "no-store"})
