@@ -193,3 +193,27 @@ async def test_another_sub_protocol_is_refused(server: Running):
     url = server.gateway.page.replace("http", "ws", 1) + "v1/captions"
     with pytest.raises(websockets.InvalidStatus):
         await websockets.connect(url, subprotocols=["legonn.captions.v9"])
+
+
+async def test_a_lost_session_is_taken_up_again(server: Running):
+    async with captions(server.gateway.page) as socket:
+        whole = finals(await say(socket, GOOD))
+    async with captions(server.gateway.page) as lost:
+        await lost.send(json.dumps({"config": CONFIG}))
+        session = json.loads(await lost.recv())["started"]["sessionId"]
+        for start in (0, 40_000):
+            await lost.send(GOOD[start : start + 40_000])
+        final = json.loads(await lost.recv())["final"]
+        resume = {
+            "sessionId": session,
+            "sampleOffset": final["endSample"],
+            "nextSegmentIndex": final["segmentIndex"] + 1,
+        }
+        async with captions(server.gateway.page) as again:
+            rest = GOOD[2 * int(final["endSample"]) :]
+            answers = await say(again, rest, resume=resume)
+        error = (await heard(lost))[-1]["error"]
+    assert [final["alternatives"][0]["text"], *finals(answers)] == whole
+    assert answers[0]["started"]["sessionId"] == session
+    assert answers[-2]["final"]["segmentIndex"] == 1
+    assert error["status"] == "ABORTED"

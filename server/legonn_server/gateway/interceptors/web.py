@@ -40,6 +40,7 @@ HTTP_STATUS: dict[type[errors.LegonnError], int] = {
     errors.ContractMismatch: 409,
     errors.Overloaded: 429,
     errors.Unavailable: 503,
+    errors.SessionSuperseded: 409,
     errors.DeadlineMissed: 504,
     errors.NotImplementedYet: 501,
     errors.InternalFault: 500,
