@@ -117,6 +117,37 @@ class FakeLegonn(
                 response.items.add(translation={"alternatives": [{"text": text.upper()}]})
         return response
 
+    def StreamingTranslate(self, request_iterator, context):
+        """Each message is shown as a partial; a line break or the end of a segment ends it."""
+        response = translation_service_pb2.StreamingTranslateResponse
+        self._check(context)
+        config = next(request_iterator).config
+        self.configs.append(config)
+        yield response(sequence=0, started={"session_id": "t-1", "request_id": "r-1"})
+        sequence, index, start, text = itertools.count(1), 0, 0, ""
+
+        def final():
+            item = {"translation": {"alternatives": [{"text": text.strip().upper()}]}}
+            if "fail" in text:
+                status = {"code": 3, "reason": error_reason_pb2.ERROR_REASON_BAD_TEXT}
+                item = {"error": {**status, "message": "the text cannot be read"}}
+            place = {"start_character": start, "end_character": start + len(text)}
+            return {"segment_index": index, "item": item, "reason": 2, **place}
+
+        for request in request_iterator:
+            text += request.input.text
+            if request.input.end_of_segment or text.endswith("\n"):
+                yield response(sequence=next(sequence), final=final())
+                index, start, text = index + 1, start + len(text), ""
+            elif config.interim_results:
+                partial = {"segment_index": index, "revision": 1, "tail_text": text.upper()}
+                yield response(sequence=next(sequence), partial=partial)
+        if text:
+            yield response(sequence=next(sequence), final=final())
+            index, start = index + 1, start + len(text)
+        summary = {"characters_received": start, "num_segments": index}
+        yield response(sequence=next(sequence), summary=summary)
+
     def ListModules(self, request, context):
         self._check(context)
         encoder = module_card_pb2.Module(

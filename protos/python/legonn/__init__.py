@@ -50,6 +50,15 @@ if TYPE_CHECKING:
         Transcript,
         Word,
     )
+    from legonn.translation import (
+        END_OF_SEGMENT,
+        EndOfSegment,
+        TextEvent,
+        TextFinal,
+        TextPartial,
+        TextSummary,
+        TranslateOptions,
+    )
 
 _HOMES = {
     "aio": ("AsyncClient",),
@@ -64,6 +73,10 @@ _HOMES = {
     "streams": (
         *("Event", "Final", "Hypothesis", "ModuleInfo", "Notice", "Partial", "SpeechMark"),
         *("SpeechOptions", "Started", "Summary", "Transcript", "Word"),
+    ),
+    "translation": (
+        *("END_OF_SEGMENT", "EndOfSegment", "TextEvent", "TextFinal", "TextPartial"),
+        *("TextSummary", "TranslateOptions"),
     ),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
@@ -82,6 +95,8 @@ __all__ = [
     "Client",
     "ContractMismatch",
     "DeadlineMissed",
+    "END_OF_SEGMENT",
+    "EndOfSegment",
     "Event",
     "Final",
     "Hypothesis",
@@ -101,7 +116,12 @@ __all__ = [
     "SpeechOptions",
     "Started",
     "Summary",
+    "TextEvent",
+    "TextFinal",
+    "TextPartial",
+    "TextSummary",
     "Transcript",
+    "TranslateOptions",
     "Unavailable",
     "UnknownModule",
     "UnknownRoute",

@@ -99,7 +99,7 @@ def _event(response: speech_service_pb2.StreamingRecognizeResponse) -> streams.E
             _enum(kinds, mark.kind, "SPEECH_EVENT_KIND_"), _seconds(mark.offset)
         )
     if kind == "notice":
-        return _notice(response.notice)
+        return notice(response.notice)
     if kind == "summary":
         summary = response.summary
         return streams.Summary(
@@ -134,11 +134,17 @@ def final(message: speech_service_pb2.RecognitionFinal) -> streams.Final:
         encoder=message.encoder,
         decoder=message.decoder,
         replays=message.replays,
-        reason=_enum(hypothesis_pb2.FinalReason, message.reason, "FINAL_REASON_"),
+        reason=final_reason(message.reason),
     )
 
 
-def _notice(message: hypothesis_pb2.Notice) -> streams.Notice:
+def final_reason(reason: hypothesis_pb2.FinalReason) -> str:
+    """Why a segment ended, as a word."""
+    return _enum(hypothesis_pb2.FinalReason, reason, "FINAL_REASON_")
+
+
+def notice(message: hypothesis_pb2.Notice) -> streams.Notice:
+    """A remark."""
     return streams.Notice(
         kind=_enum(hypothesis_pb2.NoticeKind, message.kind, "NOTICE_KIND_"),
         message=message.message,
@@ -181,8 +187,13 @@ def translations(
             alternatives = item.translation.alternatives
             yield alternatives[0].text if alternatives else ""
         else:
-            reason = _enum(error_reason_pb2.ErrorReason, item.error.reason, "ERROR_REASON_")
-            yield errors.from_reason(reason, item.error.message)
+            yield item_error(item)
+
+
+def item_error(item: translation_service_pb2.TranslationItem) -> errors.LegonnError:
+    """Why one text has no translation."""
+    reason = _enum(error_reason_pb2.ErrorReason, item.error.reason, "ERROR_REASON_")
+    return errors.from_reason(reason, item.error.message)
 
 
 def modules(message: module_card_pb2.Module) -> Iterator[streams.ModuleInfo]:

@@ -21,10 +21,12 @@ from typing import Self, overload
 import grpc
 from grpc_health.v1 import health_pb2
 
-from legonn import _channel, _convert, errors
+from legonn import _channel, _convert, _text_feed, errors
+from legonn._text_feed import Piece
 from legonn.audio import Samples, open_audio, sample_chunks
 from legonn.client import DEFAULT_RATE_HERTZ
 from legonn.streams import Event, Final, ModuleInfo, SpeechOptions, Transcript
+from legonn.translation import TextEvent, TranslateOptions
 from legonn.v1 import (
     module_service_pb2,
     module_service_pb2_grpc,
@@ -175,6 +177,29 @@ class AsyncClient:
                 response = await self._translation.Translate(request, timeout=self._timeout_s)
             for result in _convert.translations(response):
                 yield result
+
+    async def translate_stream(
+        self,
+        pieces: Iterable[Piece] | AsyncIterable[Piece],
+        *,
+        source: str,
+        target: str = "en",
+        options: TranslateOptions | None = None,
+    ) -> AsyncIterator[TextEvent]:
+        """Send text as it is written; see ``legonn.Client.translate_stream``."""
+        config = _text_feed.config(options or TranslateOptions(), source=source, target=target)
+        with _rpc_errors():
+            for attempt in range(REFUSAL_ATTEMPTS):
+                feed = _text_feed.AsyncFeed(config, pieces)
+                try:
+                    async for event in feed.events(self._translation.StreamingTranslate):
+                        yield event
+                except grpc.aio.AioRpcError as error:
+                    is_hidden = _hides_refusal(error) and not feed.is_accepted.is_set()
+                    if not is_hidden or attempt + 1 == REFUSAL_ATTEMPTS:
+                        raise
+                else:
+                    return
 
     async def modules(self) -> list[ModuleInfo]:
         """All versions of all modules that the server knows, by name."""

@@ -26,9 +26,11 @@ from typing import Self, cast, overload
 import grpc
 from grpc_health.v1 import health_pb2
 
-from legonn import _channel, _convert, errors
+from legonn import _channel, _convert, _text_feed, errors
+from legonn._text_feed import Piece
 from legonn.audio import Samples, open_audio, sample_chunks
 from legonn.streams import Event, Final, ModuleInfo, SpeechOptions, Transcript
+from legonn.translation import TextEvent, TranslateOptions
 from legonn.v1 import (
     module_service_pb2,
     module_service_pb2_grpc,
@@ -181,6 +183,30 @@ class Client:
             with _rpc_errors():
                 response = self._translation.Translate(request, timeout=self._timeout_s)
             yield from _convert.translations(response)
+
+    def translate_stream(
+        self,
+        pieces: Iterable[Piece],
+        *,
+        source: str,
+        target: str = "en",
+        options: TranslateOptions | None = None,
+    ) -> Iterator[TextEvent]:
+        """Send text as it is written and yield what the server says, until the summary.
+
+        Leaving the loop early ends the call. An error of ``pieces`` ends it too, and is raised.
+
+        Args:
+            pieces: Text, cut anywhere, and ``legonn.END_OF_SEGMENT`` where a segment shall end;
+                taken one by one in a thread of gRPC; its end ends the text.
+            source: BCP-47 code of the language of the text.
+            target: BCP-47 code of the language wanted.
+            options: What of a partial is settled, and other wishes.
+        """
+        config = _text_feed.config(options or TranslateOptions(), source=source, target=target)
+        feed = _text_feed.BlockingFeed(config, pieces)
+        with _rpc_errors():
+            yield from feed.events(self._translation.StreamingTranslate)
 
     def modules(self) -> list[ModuleInfo]:
         """All versions of all modules that the server knows, by name."""

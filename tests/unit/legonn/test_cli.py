@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2
 
 from legonn.cli import commands, main
 from legonn.cli.progress import Progress
+from legonn.cli.text_stream import settling
 
 NOWHERE = "127.0.0.1:1"
 
@@ -193,3 +194,41 @@ def test_progress_says_each_tenth_once_without_a_terminal():
     assert out.getvalue().splitlines()[0] == "talk.wav:  10% of 100 s"
     assert len(out.getvalue().splitlines()) == 10
     assert sys.stderr is not out
+
+
+def streamed(monkeypatch, content: bytes) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))
+
+
+def test_translate_a_stream(server, capsys, monkeypatch):
+    streamed(monkeypatch, "grüße\n".encode())
+    assert main(["translate", "--from", "de", "--stream", "--settle", "wait-4"]) == 0
+    assert capsys.readouterr().out == "GRÜSSE\n"
+    assert server.configs[0].streaming.wait_words == 4
+    streamed(monkeypatch, b"gut")
+    assert main(["translate", "--from", "de", "--stream", "--json", "--append-only"]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert found == [
+        {"segment": 0, "stable": "", "tail": "GUT"},
+        {"segment": 0, "text": "GUT", "start": 0, "end": 3},
+    ]
+    assert server.configs[1].streaming.append_only
+
+
+def test_translate_a_stream_that_fails(server, capsys, monkeypatch):
+    streamed(monkeypatch, b"fail\n")
+    assert main(["translate", "--from", "de", "--stream"]) == 1
+    assert "characters 0 to 5: the text cannot be read" in capsys.readouterr().err
+    streamed(monkeypatch, b"\xff")
+    assert main(["translate", "--from", "de", "--stream"]) == 1
+    assert "not UTF-8" in capsys.readouterr().err
+    assert main(["translate", "--from", "de", "--stream", "eins"]) == 2
+    assert usage_error("translate", "--from", "de", "--stream", "--settle", "soon") == 2
+
+
+@pytest.mark.parametrize(
+    ("rule", "policy"),
+    [("la-3", "local-agreement"), ("1.5s", "latency-budget"), ("final", "finals-only")],
+)
+def test_a_rule_is_read(rule, policy):
+    assert settling(rule).policy == policy

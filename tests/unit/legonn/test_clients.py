@@ -155,3 +155,42 @@ def test_the_package_imports_lazily_and_lists_what_it_has():
     assert all(getattr(legonn, name) is not None for name in legonn.__all__)
     with pytest.raises(AttributeError, match="nonsense"):
         _ = legonn.nonsense
+
+
+def test_text_is_translated_while_it_is_written(client, server):
+    options = legonn.TranslateOptions(policy="latency-budget", max_delay_s=1.5, labels={"a": "b"})
+    pieces = ["gut", "en ", legonn.END_OF_SEGMENT, "fail"]
+    events = list(client.translate_stream(pieces, source="de", options=options))
+    kinds = ["Started", "TextPartial", "TextPartial", "TextFinal", "TextPartial", "TextFinal"]
+    assert [type(event).__name__ for event in events] == [*kinds, "TextSummary"]
+    assert [event.sequence for event in events] == list(range(7))
+    assert events[2].text == "GUTEN "
+    assert (events[3].text, events[3].end_character, events[3].reason) == ("GUTEN", 6, "FLUSH")
+    assert events[5].text == "" and isinstance(events[5].error, legonn.BadText)
+    assert events[6].characters_received == 10
+    config = server.configs[0]
+    assert (config.source_language_code, config.target_language_code) == ("de", "en")
+    assert config.streaming.max_delay.ToMilliseconds() == 1500
+    assert dict(config.labels) == {"a": "b"}
+
+
+def test_text_without_partials_asks_for_no_rule(client, server):
+    options = legonn.TranslateOptions(interim_results=False)
+    events = list(client.translate_stream(["ja"], source="de", options=options))
+    assert [type(event).__name__ for event in events] == ["Started", "TextFinal", "TextSummary"]
+    assert not server.configs[0].HasField("streaming")
+
+
+def test_an_error_of_the_pieces_is_raised_where_the_caller_is(client, server):
+    def pieces():
+        yield "gut"
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        list(client.translate_stream(pieces(), source="de"))
+
+
+def test_a_refused_stream_of_text_is_a_typed_error(client, server):
+    server.refusal = (grpc.StatusCode.NOT_FOUND, "NO_ROUTE", "no such route", None)
+    with pytest.raises(legonn.UnknownRoute, match="no such route"):
+        list(client.translate_stream(["gut"], source="xx"))

@@ -6,10 +6,12 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import TextIO
 
 from legonn._channel import BATCH_TEXTS
+from legonn.cli import text_stream
 from legonn.cli.connection import add_address, explain
 from legonn.cli.progress import Progress
 from legonn.client import Client
@@ -20,6 +22,7 @@ EXAMPLES = """examples:
   legonn translate --from de "Guten Morgen!" "Wo ist der Bahnhof?"
   legonn translate --from ro --file in.txt > out.txt     a line in, a line out
   legonn translate --from de --json < in.txt             {"source", "text"} a line
+  captioner | legonn translate --from de --stream        as it comes, sentence by sentence
 
 Order is kept, and empty lines stay empty lines. A line that fails gives an empty line (null with
 --json), its number and the reason on stderr, and exit code 1."""
@@ -36,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--file", metavar="FILE", help="translate the lines of a UTF-8 file")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    text_stream.add_arguments(parser)
     add_address(parser)
 
 
@@ -44,6 +48,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.texts and arguments.file:
         print("legonn: give texts or --file, not both", file=sys.stderr)
         return 2
+    if arguments.stream:
+        if arguments.texts or arguments.file:
+            print("legonn: --stream reads stdin; leave the texts out", file=sys.stderr)
+            return 2
+        return text_stream.run(
+            arguments, replace(arguments.settle, append_only=arguments.append_only)
+        )
     if arguments.texts:
         return _translate(arguments.texts, arguments, total=len(arguments.texts))
     if arguments.file:
