@@ -9,7 +9,7 @@ FIND_PACKAGES := PYTHONPATH=.:server:protos/python:loadtest
 
 define WRITE_LOCK
 import json
-print("# Every package of [server,train,bench,dev] on Linux x86-64, CPython 3.11. Written by: make lock")
+print("# Every package of [server,train,bench,deploy,traces,dev] on Linux x86-64, CPython 3.11. Written by: make lock")
 found = [item["metadata"] for item in json.load(open(".resolved.json"))["install"]]
 for item in sorted(found, key=lambda item: item["name"].lower()):
     if item["name"] != "legonn":
@@ -18,7 +18,7 @@ endef
 export WRITE_LOCK
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock check format test protos protos-check docs docs-check serve demo
+.PHONY: help setup lock check format test protos protos-check docs docs-check serve demo loadtest
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,7 +31,7 @@ setup: ## one command from a clean machine to a working one (5 GB on disk, mostl
 
 lock: ## resolve all dependencies anew and write requirements.lock
 	$(PY) -m pip install --quiet --dry-run --ignore-installed --report - \
-	    ".[server,train,bench,dev]" > .resolved.json
+	    ".[server,train,bench,deploy,traces,dev]" > .resolved.json
 	$(PY) -c "$$WRITE_LOCK" > requirements.lock
 	@rm .resolved.json && echo "$$(grep -c == requirements.lock) packages"
 
@@ -65,6 +65,12 @@ docs-check: ## fail if docs/metrics.md is not what the code gives
 
 serve: ## start the server on 127.0.0.1:50051 with ./modules
 	$(BIN)/legonn serve
+
+loadtest: ## play loadtest/scenarios/$(SCENARIO).toml against a server of its own; work/load gets the result
+	@mkdir -p work/load
+	$(RUN) $(BIN)/legonn bench load loadtest/scenarios/$(or $(SCENARIO),steady).toml \
+	    --serve $(or $(BACKEND),fake) --json work/load/$(or $(SCENARIO),steady).json \
+	    --html work/load/$(or $(SCENARIO),steady).html
 
 demo: ## start a server, caption a recording live, translate two sentences, leave
 	$(RUN) $(PY) -m legonn_server.demo

@@ -21,7 +21,7 @@ from prometheus_client import (
 from legonn import __version__
 from legonn_core.errors import BadConfig
 from legonn_server.backends.embedded import EmbeddedBackend, EmbeddedOptions
-from legonn_server.backends.fake import FakeBackend
+from legonn_server.backends.fake import FakeBackend, FakeScript
 from legonn_server.backends.protocol import Backend
 from legonn_server.config.settings import (
     DEFAULT_HTTP,
@@ -176,7 +176,7 @@ class Gateway:
 def build_backend(settings: Settings, on_state: Callable[[bool], None]) -> Backend:
     """The backend that the settings name."""
     if settings.server.backend == "fake":
-        return FakeBackend()
+        return FakeBackend(FakeScript(max_slots=settings.admission.max_streams))
     folder = modules_folder(settings)
     return EmbeddedBackend(
         EmbeddedOptions(

@@ -9,6 +9,7 @@ a function of the audio alone, as with a real encoder. Its "translation" is uppe
 from __future__ import annotations
 
 import asyncio
+import heapq
 import itertools
 import json
 from collections import Counter
@@ -125,6 +126,7 @@ class FakeBackend:
         self._store = {one.ref: one for one in (modules or fake_modules())}
         self._loaded = dict(self._store)
         self._slots: dict[SlotRef, _Slot] = {}
+        self._free = list(range(self._script.max_slots))
         self._epochs = itertools.count(1)
         self._is_alive = True
         self.num_calls: Counter[str] = Counter()
@@ -160,7 +162,7 @@ class FakeBackend:
         await self._answer("unload")
         self._module(ref)
         del self._loaded[ref]
-        self._slots = {slot: state for slot, state in self._slots.items() if slot.module != ref}
+        self._forget([slot for slot in self._slots if slot.module == ref])
 
     async def open(self, ref: ModuleRef) -> SlotRef:
         """Take a slot."""
@@ -168,9 +170,7 @@ class FakeBackend:
         self._module(ref)
         if len(self._slots) >= self._script.max_slots:
             raise Overloaded(f"all {self._script.max_slots} slots of {ref} are taken")
-        taken = {slot.slot for slot in self._slots}
-        number = next(index for index in itertools.count() if index not in taken)
-        slot = SlotRef(ref, number, next(self._epochs))
+        slot = SlotRef(ref, heapq.heappop(self._free), next(self._epochs))
         self._slots[slot] = _Slot()
         return slot
 
@@ -210,7 +210,7 @@ class FakeBackend:
     async def close_slot(self, slot: SlotRef) -> None:
         """Give the slot back."""
         self.num_calls["close_slot"] += 1
-        self._slots.pop(slot, None)
+        self._forget([slot])
 
     async def encode_text(self, request: EncodeText) -> EncodeResult:
         """One row a character, which is its code point."""
@@ -249,7 +249,12 @@ class FakeBackend:
 
     def lose_state(self) -> None:
         """Forget every slot, as an engine does that dies and comes back."""
-        self._slots.clear()
+        self._forget(list(self._slots))
+
+    def _forget(self, slots: list[SlotRef]) -> None:
+        for slot in slots:
+            if self._slots.pop(slot, None) is not None:
+                heapq.heappush(self._free, slot.slot)
 
     def _module(self, ref: ModuleRef) -> ModuleDescription:
         if ref not in self._loaded:

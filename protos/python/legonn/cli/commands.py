@@ -16,6 +16,7 @@ OWN = ("transcribe", "translate", "modules", "doctor")
 GROUP = "legonn.commands"
 # What can be said of heavy commands without importing them: the extra, and what they do.
 HEAVY = {
+    "bench": ("loadtest", "play load against a server, or find how much it carries"),
     "serve": ("server", "start a server on this machine"),
     "train": ("train", "train a module from its recipe"),
 }
