@@ -182,9 +182,18 @@ class Unavailable(LegonnError):
 
 
 class BackendDown(Unavailable):
-    """The engine that runs the modules died or does not answer."""
+    """The engine that runs the modules died or does not answer.
+
+    Args:
+        message: For people.
+        was_running: Whether it died while it worked on this very call.
+    """
 
     reason = "BACKEND_LOST"
+
+    def __init__(self, message: str = "", *, was_running: bool = False) -> None:
+        super().__init__(message)
+        self.was_running = was_running
 
 
 class StateLost(Unavailable):

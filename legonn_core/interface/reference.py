@@ -41,6 +41,10 @@ class ModuleDescription:
         vocabulary: Name such as ``en/1``.
         ctc_weight: What the card suggests for decoding; an encoder's suits its marginals.
         length_bonus: Likewise.
+        memory_bytes: Of its weights and of the state of all slots; 0 when not known.
+        load_seconds: Time spent reading and checking it here; 0 when not known.
+        warm_seconds: Time spent running it once before service; 0 when not known.
+        golden_difference: Largest difference of a probability from its golden output.
     """
 
     ref: ModuleRef
@@ -57,3 +61,7 @@ class ModuleDescription:
     ctc_weight: float = 0.3
     length_bonus: float = 0.0
     scores: dict[str, float] = field(default_factory=dict)
+    memory_bytes: int = 0
+    load_seconds: float = 0.0
+    warm_seconds: float = 0.0
+    golden_difference: float = 0.0

@@ -16,6 +16,7 @@ from legonn_core.features.log_mel import SAMPLE_RATE
 from legonn_core.interface import codec
 from legonn_core.interface.marginals import Marginals
 from legonn_core.modules.registry import LoadedModule
+from legonn_core.runtime.isolation import run_isolated
 from legonn_core.runtime.messages import EncodeResult, EncodeStep, SlotRef
 from legonn_core.runtime.slots import SlotTable
 from legonn_core.search.prefix import PrefixSearch, PrefixState
@@ -75,6 +76,19 @@ class EncoderEngine:
             self._state.reset(torch.tensor([slot.slot]))
             self._heard[slot.slot] = Heard()
 
+    def reap(self) -> int:
+        """Close the slots that nobody fed since the last call.
+
+        A stream that comes back finds its state lost and is heard again from its buffer.
+
+        Returns:
+            How many were closed.
+        """
+        idle = self.slots.reap()
+        for slot, epoch in idle:
+            self.close(SlotRef(self.module.ref, slot, epoch))
+        return len(idle)
+
     def step(self, requests: Sequence[EncodeStep]) -> list[EncodeResult | LegonnError]:
         """Run one chunk of each stream, at most one a slot.
 
@@ -95,9 +109,9 @@ class EncoderEngine:
             batch = [entry for entry in running if turn < len(entry[2]) and entry[0] in blocks]
             if not batch:
                 break
-            slots = [request.slot.slot for _, request, _ in batch]
-            samples = np.stack([chunks[turn] for _, _, chunks in batch])
-            for (index, _, _), block in zip(batch, self._forward(slots, samples), strict=True):
+            chunks_now = [(request.slot.slot, chunks[turn]) for _, request, chunks in batch]
+            found = run_isolated(chunks_now, self._forward)
+            for (index, _, _), block in zip(batch, found, strict=True):
                 if isinstance(block, Marginals):
                     blocks[index].append(block)
                 else:
@@ -137,17 +151,22 @@ class EncoderEngine:
 
     @torch.inference_mode()
     def _forward(
-        self, slots: list[int], samples: NDArray[np.float32]
-    ) -> list[Marginals | NonFiniteMarginals]:
-        """One chunk of each slot; a slot whose rows are no distributions gives the error."""
+        self, chunks: Sequence[tuple[int, NDArray[np.float32]]]
+    ) -> list[Marginals | LegonnError]:
+        """One chunk of each slot; a slot whose rows are no distributions gives the error.
+
+        State is written last, so that nothing has changed when this raises.
+        """
+        slots = [slot for slot, _ in chunks]
+        samples = np.stack([samples for _, samples in chunks])
         rows = torch.tensor(slots)
         logits, state = self.network.step(torch.from_numpy(samples), self._state.rows(rows))
-        self._state.write(rows, state)
         card = self.module.card
         calibration, contract = card.calibration, card.contract
         log_probs = calibrated(logits, calibration.temperature, calibration.blank_bias).numpy()
         assert card.chunk is not None
-        blocks: list[Marginals | NonFiniteMarginals] = []
+        blocks: list[Marginals | LegonnError] = []
+        listened: dict[int, Heard] = {}
         for slot, values in zip(slots, log_probs, strict=True):
             heard = self._heard[slot]
             skip = self.network.shape.held_rows if heard.chunks == 0 else 0
@@ -164,8 +183,11 @@ class EncoderEngine:
             except NonFiniteMarginals as error:
                 blocks.append(error)
                 continue
-            self._heard[slot] = self._listen(heard, block)
+            listened[slot] = self._listen(heard, block)
             blocks.append(block)
+        self._state.write(rows, state)
+        for slot, heard in listened.items():
+            self._heard[slot] = heard
         return blocks
 
     def _listen(self, heard: Heard, block: Marginals) -> Heard:

@@ -6,24 +6,32 @@ No socket and no thread: the process loop and the tests drive it alike.
 
 from __future__ import annotations
 
-import logging
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from legonn_core.errors import (
+    BackendDown,
     BrokenInvariant,
-    InternalFault,
     LegonnError,
     StateLost,
     UnknownModule,
 )
-from legonn_core.interface.card import ModuleKind
+from legonn_core.interface.card import ModuleCard, ModuleKind
 from legonn_core.interface.contract import check
 from legonn_core.interface.reference import ModuleDescription, ModuleRef
 from legonn_core.modules import golden
-from legonn_core.modules.registry import describe, find_modules, load_module
+from legonn_core.modules.registry import describe, find_modules, load_module, read_card
 from legonn_core.runtime.decoder_engine import DecoderEngine
 from legonn_core.runtime.encoder_engine import EncoderEngine
+from legonn_core.runtime.isolation import IsolatedDecoder, as_fault
+from legonn_core.runtime.memory import (
+    available_bytes,
+    give_back,
+    needed_bytes,
+    refuse_too_large,
+)
 from legonn_core.runtime.messages import (
     BackendHealth,
     DecodeJob,
@@ -32,11 +40,19 @@ from legonn_core.runtime.messages import (
     SlotRef,
 )
 from legonn_core.runtime.text_engine import TextEngine
-
-log = logging.getLogger("legonn.engine")
+from legonn_core.runtime.warming import Engine, Warmth, warm
 
 Answer = tuple[int, object]
 TEXT_BATCH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An engine that is checked and warm, and serves nobody yet."""
+
+    engine: Engine
+    described: ModuleDescription
+    warmth: Warmth
 
 
 class EngineHost:
@@ -49,7 +65,10 @@ class EngineHost:
 
     def __init__(self, store: Path, *, slots: int) -> None:
         self._store, self._slots = store, slots
-        self._engines: dict[ModuleRef, EncoderEngine | TextEngine | DecoderEngine[int]] = {}
+        self._engines: dict[ModuleRef, Engine] = {}
+        self._isolated: dict[ModuleRef, IsolatedDecoder[int]] = {}
+        self._described: dict[ModuleRef, ModuleDescription] = {}
+        self._step_seconds: dict[ModuleRef, float] = {}
         self._steps: list[tuple[int, EncodeStep]] = []
         self._texts: list[tuple[int, EncodeText]] = []
         self._answers: list[Answer] = []
@@ -65,9 +84,16 @@ class EngineHost:
         """The highest version of each module in the store."""
         return list({ref.name: ref for ref in find_modules(self._store)}.values())
 
+    def candidates(self) -> dict[str, list[ModuleRef]]:
+        """All versions of each module in the store, highest first."""
+        found: dict[str, list[ModuleRef]] = {}
+        for ref in find_modules(self._store):
+            found.setdefault(ref.name, []).insert(0, ref)
+        return found
+
     def describe(self) -> tuple[ModuleDescription, ...]:
         """What is loaded."""
-        return tuple(describe(engine.module.card) for engine in self._engines.values())
+        return tuple(self._described.values())
 
     def load(self, ref: ModuleRef) -> ModuleDescription:
         """Read a module, check it against its card, its partners and its golden output.
@@ -75,24 +101,79 @@ class EngineHost:
         Raises:
             LegonnError: With the reason; nothing has changed then.
         """
-        if ref in self._engines:
-            return describe(self._engines[ref].module.card)
+        if ref in self._described:
+            return self._described[ref]
+        return self.adopt(self.prepare(ref))
+
+    def prepare(self, ref: ModuleRef) -> Prepared:
+        """Everything of a load that takes time; may run in another thread beside ``turn``.
+
+        Raises:
+            LegonnError: With the reason.
+        """
+        began = time.perf_counter()
+        refuse_too_large(read_card(self._store, ref), self._slots, available_bytes())
         module = load_module(self._store, ref)
-        for engine in self._engines.values():
-            cards = (module.card, engine.module.card)
+        self._check_partners(module.card)
+        difference = golden.check(module, self._store / ref.name / ref.version)
+        engine: Engine
+        match module.card.kind:
+            case ModuleKind.SPEECH_ENCODER:
+                engine = EncoderEngine(module, capacity=self._slots)
+            case ModuleKind.TEXT_ENCODER:
+                engine = TextEngine(module)
+            case ModuleKind.DECODER:
+                engine = DecoderEngine(module)
+        warmth = warm(engine)
+        described = replace(
+            describe(module.card),
+            memory_bytes=needed_bytes(module.card, self._slots),
+            load_seconds=time.perf_counter() - began - warmth.seconds,
+            warm_seconds=warmth.seconds,
+            golden_difference=difference,
+        )
+        return Prepared(engine, described, warmth)
+
+    def adopt(self, prepared: Prepared) -> ModuleDescription:
+        """Take a prepared engine into service, if it still fits the others.
+
+        Raises:
+            ContractMismatch: If a partner that came meanwhile does not fit.
+        """
+        ref = prepared.described.ref
+        if ref in self._described:
+            return self._described[ref]
+        self._check_partners(prepared.engine.module.card)
+        self._engines[ref] = prepared.engine
+        self._step_seconds[ref] = prepared.warmth.step_seconds
+        if isinstance(prepared.engine, DecoderEngine):
+            self._isolated[ref] = IsolatedDecoder(prepared.engine)
+        self._described[ref] = prepared.described
+        return prepared.described
+
+    def reap(self) -> int:
+        """Free the slots of streams that sent nothing since the last call; gives their number."""
+        engines = [e for e in self._engines.values() if isinstance(e, EncoderEngine)]
+        return sum(engine.reap() for engine in engines)
+
+    def _check_partners(self, card: ModuleCard) -> None:
+        for engine in tuple(self._engines.values()):
+            cards = (card, engine.module.card)
             encoders = [c for c in cards if c.kind is not ModuleKind.DECODER]
             decoders = [c for c in cards if c.kind is ModuleKind.DECODER]
             if encoders and decoders:
                 check(encoders[0].contract, decoders[0].contract)
-        golden.check(module, self._store / ref.name / ref.version)
-        match module.card.kind:
-            case ModuleKind.SPEECH_ENCODER:
-                self._engines[ref] = EncoderEngine(module, capacity=self._slots)
-            case ModuleKind.TEXT_ENCODER:
-                self._engines[ref] = TextEngine(module)
-            case ModuleKind.DECODER:
-                self._engines[ref] = DecoderEngine(module)
-        return describe(module.card)
+
+    def _forget(self, ref: ModuleRef) -> None:
+        """Drop an engine with everything that waits for it, and give its memory back."""
+        engine = self._engine(ref)
+        decoder = self._isolated.pop(ref, None)
+        if decoder is not None:
+            lost = BackendDown(f"{ref} was unloaded while it worked")
+            self._answers += [(key, lost) for key in decoder.keys]
+        del self._engines[ref], self._described[ref], self._step_seconds[ref]
+        del engine, decoder
+        give_back()
 
     def accept(self, request_id: int, payload: object) -> None:
         """File a request; cheap ones are answered with the next ``turn``."""
@@ -102,10 +183,13 @@ class EngineHost:
             case EncodeText():
                 self._texts.append((request_id, payload))
             case DecodeJob():
-                self._try(request_id, lambda: self._decoder(payload.module), keep=False)
-                engine = self._engines.get(payload.module)
-                if isinstance(engine, DecoderEngine):
-                    engine.submit(request_id, payload)
+                self._try(
+                    request_id,
+                    lambda: self._decoder(payload.module).submit(request_id, payload),
+                    keep=False,
+                )
+            case Prepared() | LegonnError():
+                self._try(request_id, lambda: self._delivered(payload), keep=True)
             case ("cancel", int() as cancelled):
                 self._cancel({cancelled})
             case _:
@@ -116,13 +200,17 @@ class EngineHost:
             result = action()
         except LegonnError as error:
             self._answers.append((request_id, error))
-        except Exception as error:
-            log.exception("request failed")
-            fault = InternalFault(f"the engine failed with {type(error).__name__}")
-            self._answers.append((request_id, fault))
+        except Exception as error:  # noqa: BLE001 - fails the request, not the engine
+            self._answers.append((request_id, as_fault(error)))
         else:
             if keep:
                 self._answers.append((request_id, result))
+
+    def _delivered(self, made: Prepared | LegonnError) -> ModuleDescription:
+        """What the loader made beside the turns."""
+        if isinstance(made, LegonnError):
+            raise made
+        return self.adopt(made)
 
     def _command(self, payload: object) -> object:
         match payload:
@@ -131,8 +219,7 @@ class EngineHost:
             case ("load", ModuleRef() as ref):
                 return self.load(ref)
             case ("unload", ModuleRef() as ref):
-                self._engine(ref)
-                del self._engines[ref]
+                self._forget(ref)
                 return None
             case ("open", ModuleRef() as ref):
                 engine = self._engine(ref)
@@ -152,22 +239,23 @@ class EngineHost:
         engines = self._engines.values()
         slots = sum(e.slots.num_open for e in engines if isinstance(e, EncoderEngine))
         jobs = len(self._steps) + len(self._texts) + sum(d.num_jobs for d in self._decoders())
-        return BackendHealth(is_alive=True, open_slots=slots, waiting_jobs=jobs)
+        turn = sum(self._step_seconds.values())
+        return BackendHealth(is_alive=True, open_slots=slots, waiting_jobs=jobs, turn_seconds=turn)
 
-    def _decoders(self) -> list[DecoderEngine[int]]:
-        return [e for e in self._engines.values() if isinstance(e, DecoderEngine)]
+    def _decoders(self) -> list[IsolatedDecoder[int]]:
+        return list(self._isolated.values())
 
-    def _engine(self, ref: ModuleRef) -> EncoderEngine | TextEngine | DecoderEngine[int]:
+    def _engine(self, ref: ModuleRef) -> Engine:
         engine = self._engines.get(ref)
         if engine is None:
             raise UnknownModule(f"{ref} is not loaded")
         return engine
 
-    def _decoder(self, ref: ModuleRef) -> DecoderEngine[int]:
-        engine = self._engine(ref)
-        if not isinstance(engine, DecoderEngine):
+    def _decoder(self, ref: ModuleRef) -> IsolatedDecoder[int]:
+        self._engine(ref)
+        if ref not in self._isolated:
             raise UnknownModule(f"{ref} is not a decoder")
-        return engine
+        return self._isolated[ref]
 
     def _cancel(self, ids: set[int]) -> None:
         self._steps = [entry for entry in self._steps if entry[0] not in ids]

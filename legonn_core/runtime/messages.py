@@ -138,9 +138,15 @@ class DecodeResult:
 
 @dataclass(frozen=True, slots=True)
 class BackendHealth:
-    """Whether the engine answers, and how busy it is."""
+    """Whether the engine answers, and how busy it is.
+
+    Attributes:
+        turn_seconds: Longest turn to be expected: one full batch of each engine, as warming
+            measured it; 0 when not known.
+    """
 
     is_alive: bool
     open_slots: int = 0
     waiting_jobs: int = 0
     detail: str = ""
+    turn_seconds: float = 0.0

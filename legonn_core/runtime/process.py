@@ -22,11 +22,17 @@ from pathlib import Path
 import torch
 
 from legonn_core.errors import InternalFault, LegonnError
+from legonn_core.interface.reference import ModuleRef
 from legonn_core.runtime.host import EngineHost
+from legonn_core.runtime.loader import Loader
 
 log = logging.getLogger("legonn.engine")
 
 HEADER = struct.Struct(">I")
+IDLE_SECONDS = 60.0
+"""A slot that nobody feeds for between once and twice this long is taken back."""
+
+Frame = tuple[int, object]
 
 
 class Channel:
@@ -58,9 +64,18 @@ class Channel:
         return bytes(parts)
 
 
-def serve(channel: Channel, host: EngineHost) -> None:
+def _wait(inbox: queue.SimpleQueue[Frame | None], longest_seconds: float) -> list[Frame | None]:
+    try:
+        return [inbox.get(timeout=longest_seconds)]
+    except queue.Empty:
+        return []
+
+
+def serve(channel: Channel, host: EngineHost, *, idle_seconds: float = IDLE_SECONDS) -> None:
     """Answer until the gateway says ``shutdown`` or is gone."""
-    inbox: queue.SimpleQueue[tuple[int, object] | None] = queue.SimpleQueue()
+    inbox: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
+    loader = Loader(host.prepare, lambda *delivered: inbox.put(delivered))
+    reaped_at = time.monotonic()
 
     def read() -> None:
         while True:
@@ -74,15 +89,46 @@ def serve(channel: Channel, host: EngineHost) -> None:
 
     threading.Thread(target=read, name="legonn-engine-reader", daemon=True).start()
     while True:
-        arrived = [] if host.has_work else [inbox.get()]
+        arrived = [] if host.has_work else _wait(inbox, idle_seconds)
         while not inbox.empty():
             arrived.append(inbox.get())
         for frame in arrived:
-            if frame is None or frame[1] == ("shutdown",):
-                return
-            host.accept(*frame)
+            match frame:
+                case None | (_, ("shutdown",)):
+                    return
+                case (int() as request_id, ("load", ModuleRef() as ref)):
+                    loader.load(request_id, ref)
+                case _:
+                    host.accept(*frame)
+        # What was delivered would else stay in memory after its unload.
+        del arrived[:]
+        frame = None
+        if time.monotonic() - reaped_at > idle_seconds:
+            reaped_at = time.monotonic()
+            host.reap()
         for request_id, answer in host.turn():
             channel.send(request_id, answer)
+
+
+def _load_first_good(host: EngineHost, versions: list[ModuleRef], channel: Channel) -> None:
+    """Load the highest version that passes its checks, and say which ones did not.
+
+    Raises:
+        LegonnError: What the highest said, when none passes.
+    """
+    refused: LegonnError | None = None
+    for ref in versions:
+        began = time.monotonic()
+        try:
+            host.load(ref)
+        except LegonnError as error:
+            refused = refused or error
+            channel.send(-1, f"{ref} is refused: {error.message}")
+        else:
+            channel.send(-1, f"{ref} ready in {time.monotonic() - began:.1f} s")
+            return
+    if refused is not None:
+        raise refused
 
 
 def main() -> None:
@@ -91,17 +137,20 @@ def main() -> None:
     parser.add_argument("--fd", type=int, required=True, help="inherited socket to the gateway")
     parser.add_argument("--modules", type=Path, required=True, help="module store")
     parser.add_argument("--threads", type=int, default=0, help="torch threads; 0: by core count")
+    parser.add_argument(
+        "--load", metavar="NAME/VERSION", action="append", default=[],
+        help="what to load; may be repeated; default the highest good version of each module",
+    )  # fmt: skip
     parser.add_argument("--slots", type=int, default=32, help="streams of each speech encoder")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     torch.set_num_threads(arguments.threads or min(2, os.cpu_count() or 1))
     channel = Channel(socket.socket(fileno=arguments.fd))
     host = EngineHost(arguments.modules, slots=arguments.slots)
+    asked = [[ModuleRef.parse(text)] for text in arguments.load]
     try:
-        for ref in host.newest():
-            began = time.monotonic()
-            host.load(ref)
-            channel.send(-1, f"{ref} ready in {time.monotonic() - began:.1f} s")
+        for versions in asked or host.candidates().values():
+            _load_first_good(host, versions, channel)
     except LegonnError as error:
         channel.send(0, error)
         return

@@ -18,11 +18,13 @@ class SlotUse:
         epoch: How often the slot has been given out; names the current use.
         next_seq: The only step that may come next.
         is_open: Whether somebody holds it.
+        is_idle: Whether nothing came since the last ``reap``.
     """
 
     epoch: int = 0
     next_seq: int = 0
     is_open: bool = False
+    is_idle: bool = False
 
 
 class SlotTable:
@@ -34,6 +36,11 @@ class SlotTable:
 
     def __init__(self, capacity: int) -> None:
         self._uses = [SlotUse() for _ in range(capacity)]
+
+    @property
+    def capacity(self) -> int:
+        """How many slots there are."""
+        return len(self._uses)
 
     @property
     def num_open(self) -> int:
@@ -75,7 +82,18 @@ class SlotTable:
         use = self._uses[slot]
         if seq != use.next_seq:
             raise ProtocolViolation(f"slot {slot}: step {seq} came where {use.next_seq} was due")
-        self._uses[slot] = replace(use, next_seq=seq + 1)
+        self._uses[slot] = replace(use, next_seq=seq + 1, is_idle=False)
+
+    def reap(self) -> list[tuple[int, int]]:
+        """Slots that nobody fed since the last call, which are marked now for the next.
+
+        Returns:
+            Slot and epoch of each; they are still open.
+        """
+        held = [(slot, use) for slot, use in enumerate(self._uses) if use.is_open]
+        for slot, use in held:
+            self._uses[slot] = replace(use, is_idle=True)
+        return [(slot, use.epoch) for slot, use in held if use.is_idle]
 
     def close(self, slot: int, epoch: int) -> bool:
         """Free a slot; a stale name frees nothing.

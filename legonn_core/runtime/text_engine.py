@@ -13,6 +13,7 @@ from legonn_core.interface import codec
 from legonn_core.interface.marginals import Marginals
 from legonn_core.modules.registry import LoadedModule
 from legonn_core.runtime.encoder_engine import calibrated
+from legonn_core.runtime.isolation import run_isolated
 from legonn_core.runtime.messages import EncodeResult, EncodeText
 from legonn_core.search.prefix import PrefixSearch
 
@@ -29,6 +30,12 @@ class TextEngine:
         assert module.source is not None
         self.module, self.network, self._source = module, module.network, module.source
         self._search = PrefixSearch()
+
+    def made_up(self, num_pieces: int) -> str:
+        """A text of about so many pieces, for warming."""
+        size = self._source.get_piece_size()
+        text: str = self._source.decode([1 + i % (size - 1) for i in range(num_pieces)])
+        return text
 
     def encode(self, requests: Sequence[EncodeText]) -> list[EncodeResult | LegonnError]:
         """Encode sentences together.
@@ -51,9 +58,11 @@ class TextEngine:
             else:
                 running.append((index, tokens))
         if running:
-            for (index, _), block in zip(
-                running, self._forward([tokens for _, tokens in running]), strict=True
-            ):
+            blocks = run_isolated([tokens for _, tokens in running], self._forward)
+            for (index, _), block in zip(running, blocks, strict=True):
+                if isinstance(block, LegonnError):
+                    answers[index] = block
+                    continue
                 best = self._search.best(self._search.advance(self._search.start(), block))
                 answers[index] = EncodeResult(
                     marginals=codec.encode(block),
@@ -64,7 +73,7 @@ class TextEngine:
         return answers
 
     @torch.inference_mode()
-    def _forward(self, sentences: list[list[int]]) -> list[Marginals]:
+    def _forward(self, sentences: Sequence[list[int]]) -> list[Marginals]:
         lengths = torch.tensor([len(tokens) for tokens in sentences])
         padded = torch.zeros(len(sentences), int(lengths.max()), dtype=torch.long)
         for row, tokens in enumerate(sentences):

@@ -172,3 +172,32 @@ async def test_the_child_leaves_with_its_parent(tmp_path: Path):
         pid = int(pid_file.read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_a_child_that_hangs_is_ended_by_its_own_pace(tmp_path: Path):
+    pid_file = tmp_path / "pid"
+    fast = {"min_hang_s": 0.4, "hang_turns": 10.0, "ping_interval_s": 0.1}
+    async with started(embedded("--pid-file", str(pid_file), **fast)) as backend:
+        await backend.encode_text(EncodeText(GERMAN, "one"))
+        pid = int(pid_file.read_text())
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(BackendDown, match="while it worked") as caught:
+            await backend.encode_text(EncodeText(GERMAN, "two"))
+        assert caught.value.was_running
+        with pytest.raises(ProcessLookupError):
+            for _ in range(1_000):
+                os.kill(pid, 0)
+                await asyncio.sleep(0.01)
+        assert await backend.encode_text(EncodeText(GERMAN, "three"))
+
+
+def test_the_patience_with_a_child_follows_its_warm_times():
+    options = EmbeddedOptions(command=(), min_hang_s=3.0, hang_turns=10.0)
+    assert [options.hang_after_s(turn) for turn in (0.0, 0.1, 2.0)] == [3.0, 3.0, 20.0]
+
+
+async def test_a_slow_child_is_left_alone():
+    fast = {"min_hang_s": 0.5, "ping_interval_s": 0.1}
+    async with started(embedded("--latency", "0.3", **fast)) as backend:
+        for _ in range(5):
+            await backend.encode_text(EncodeText(GERMAN, "slow"))

@@ -49,6 +49,8 @@ def test_only_the_named_places_catch_everything():
         "legonn.aio",
         "legonn.client",
         "legonn_core.runtime.host",
+        "legonn_core.runtime.isolation",
+        "legonn_core.runtime.loader",
         "legonn_core.runtime.process",
         "legonn_server.backends.embedded",
         "legonn_server.gateway.interceptors",

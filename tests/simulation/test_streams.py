@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from legonn_core.errors import BackendDown, LegonnError
+from legonn_core.errors import BackendDown, LegonnError, PoisonSegment
 from legonn_server.backends.fake import SAMPLE_RATE, FakeBackend, FakeScript
 from legonn_server.gateway.stream import StreamRunner, Workers
 from legonn_server.pools.decoder_pool import DecoderLimits, DecoderPool
@@ -89,4 +89,38 @@ async def test_a_stream_is_given_up_after_its_attempts():
         await runner.run(events(), emit)
     assert caught.group_contains(BackendDown, match="3 times")
     assert backend.num_calls["decode"] == 3
+    assert backend.num_open_slots == 0
+
+
+@pytest.mark.parametrize("deadly", ["step", "decode"])
+async def test_a_segment_that_ends_two_engines_is_not_tried_a_third_time(deadly: str):
+    def fault(method: str, count: int) -> LegonnError | None:
+        if method != deadly or not count:
+            return None
+        backend.lose_state()
+        return BackendDown("the engine ended while it worked on this", was_running=True)
+
+    backend = FakeBackend(FakeScript(fault=fault))
+    metrics = Metrics(CollectorRegistry())
+    manager = ModuleManager(backend, metrics)
+    await manager.start()
+    runner = StreamRunner(
+        SessionMachine(DecodingPolicy(max_attempts=1_000)),
+        Workers(
+            EncoderPool(backend, metrics), DecoderPool(backend, metrics, DecoderLimits()), metrics
+        ),
+        find_pair=lambda: manager.find(route_key(Modality.SPEECH, "en", "en")),
+        max_pending_s=2.0,
+    )
+
+    async def events() -> AsyncIterator[e.Event]:
+        yield e.Opened(sample_rate=SAMPLE_RATE, rule=RULE, interim_results=True)
+        yield e.AudioReceived(np.full(4 * SAMPLE_RATE, 0.5, np.float32))
+
+    async def emit(command: c.Command) -> None:
+        del command
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await runner.run(events(), emit)
+    assert caught.group_contains(PoisonSegment)
     assert backend.num_open_slots == 0

@@ -37,7 +37,7 @@ async def answer(backend: FakeBackend, payload: object) -> object:
     raise AssertionError(payload)
 
 
-async def serve(channel: socket.socket, latency_s: float) -> None:
+async def serve(channel: socket.socket, latency_s: float, wanted: list[str]) -> None:
     """Answer until the parent is gone or says so."""
     reader, writer = await asyncio.open_connection(sock=channel)
     backend = FakeBackend(FakeScript(latency_s=latency_s))
@@ -50,7 +50,10 @@ async def serve(channel: socket.socket, latency_s: float) -> None:
         send(request_id, await answer(backend, payload))
 
     send(-1, "loading the fake")
-    send(0, fake_modules())
+    for one in fake_modules():
+        if wanted and str(one.ref) not in wanted:
+            await backend.unload(one.ref)
+    send(0, await backend.describe())
     async with asyncio.TaskGroup() as group:
         while True:
             try:
@@ -75,6 +78,7 @@ def main() -> None:
     )
     parser.add_argument("--die", action="store_true", help="die before anything is said")
     parser.add_argument("--pid-file", type=Path)
+    parser.add_argument("--load", action="append", default=[], help="serve these alone")
     args = parser.parse_args()
     if args.pid_file:
         args.pid_file.write_text(str(os.getpid()))
@@ -85,7 +89,7 @@ def main() -> None:
         content = pickle.dumps((0, BadModule("the weights of decoder-en/1 are damaged")))
         channel.sendall(len(content).to_bytes(4, "big") + content)
         sys.exit(1)
-    asyncio.run(serve(channel, args.latency))
+    asyncio.run(serve(channel, args.latency, args.load))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from legonn_core.runtime.messages import (
     SlotRef,
 )
 
-_READY, _PROGRESS = 0, -1
+_READY, _PROGRESS, _PING = 0, -1, -2
 _EPOCHS = 1 << 40
 """Epochs count from anew in each child: the number of the child is added in steps of this."""
 
@@ -49,6 +49,10 @@ class EmbeddedOptions:
         call_timeout_s: Longest wait for one answer.
         stop_timeout_s: Longest wait for the child to leave by itself.
         max_restart_delay_s: Pause between restarts of a child that dies while it loads.
+        min_hang_s: A child is never taken for hung before so long a silence.
+        hang_turns: Silence of so many of its own longest turns, as warming measured them, and the
+            child is taken for hung and ended.
+        ping_interval_s: How often a child is asked whether it is there.
     """
 
     command: tuple[str, ...]
@@ -57,6 +61,13 @@ class EmbeddedOptions:
     call_timeout_s: float = 120.0
     stop_timeout_s: float = 5.0
     max_restart_delay_s: float = 10.0
+    min_hang_s: float = 3.0
+    hang_turns: float = 10.0
+    ping_interval_s: float = 0.5
+
+    def hang_after_s(self, turn_seconds: float) -> float:
+        """How long a child may be silent whose longest turn takes ``turn_seconds``."""
+        return max(self.min_hang_s, self.hang_turns * turn_seconds)
 
 
 class EmbeddedBackend:
@@ -92,6 +103,8 @@ class EmbeddedBackend:
         self._first_start: asyncio.Future[None] | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._supervisor: asyncio.Task[None] | None = None
+        self._turn_seconds = 0.0
+        self._was_heard = False
 
     # --- life
 
@@ -144,6 +157,7 @@ class EmbeddedBackend:
             # A session of its own: Ctrl-C in the terminal is for the gateway, which then drains.
             process = await asyncio.create_subprocess_exec(
                 *self._options.command,
+                *self._wanted(),
                 "--fd",
                 str(theirs.fileno()),
                 pass_fds=(theirs.fileno(),),
@@ -154,17 +168,50 @@ class EmbeddedBackend:
         reader, self._writer = await asyncio.open_connection(sock=ours)
         self._generation += 1
         was_ready = False
+        watchdog = asyncio.create_task(self._watch(process), name="engine watchdog")
         try:
             while True:
                 length = int.from_bytes(await reader.readexactly(4), "big")
                 request_id, result = pickle.loads(await reader.readexactly(length))
+                self._was_heard = True
                 self._on_answer(request_id, result)
                 was_ready = was_ready or self._ready.is_set()
         except (asyncio.IncompleteReadError, ConnectionError):
             return was_ready
         finally:
+            watchdog.cancel()
             self._on_gone()
             await self._end(process)
+
+    def _wanted(self) -> tuple[str, ...]:
+        """A child that replaces another loads what was in service, whatever the store has now."""
+        refs = sorted(self._modules) if self._modules is not None else ()
+        return tuple(f"--load={ref}" for ref in refs)
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        """End a child that serves and answers nothing: its streams are replayed on the next one.
+
+        The silence is counted in turns of this loop, so that a gateway that was itself held up
+        does not blame its child.
+        """
+        self._turn_seconds = silent_s = 0.0
+        loop, interval = asyncio.get_running_loop(), self._options.ping_interval_s
+        last = loop.time()
+        while True:
+            await asyncio.sleep(interval)
+            elapsed, last = min(loop.time() - last, 2 * interval), loop.time()
+            if not self._ready.is_set():
+                continue
+            if self._was_heard:
+                self._was_heard, silent_s = False, 0.0
+                self._send(("health",), request_id=_PING)
+                continue
+            silent_s += elapsed
+            limit = self._options.hang_after_s(self._turn_seconds)
+            if silent_s > limit:
+                self._on_progress(f"the engine did not answer for {limit:.1f} s and is ended")
+                process.kill()
+                return
 
     def _on_gone(self) -> None:
         """The channel is closed: nobody waits on the dead."""
@@ -176,7 +223,9 @@ class EmbeddedBackend:
         self._orphans.clear()
         for future in self._pending.values():
             if not future.done():
-                future.set_exception(BackendDown("the engine process ended"))
+                future.set_exception(
+                    BackendDown("the engine ended while it worked on this", was_running=True)
+                )
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
         try:
@@ -193,6 +242,9 @@ class EmbeddedBackend:
             self._on_progress(str(result))
         elif request_id == _READY:
             self._on_loaded(result)
+        elif request_id == _PING:
+            if isinstance(result, BackendHealth):
+                self._turn_seconds = result.turn_seconds
         elif request_id in self._orphans:
             self._orphans.discard(request_id)
             if isinstance(result, SlotRef):

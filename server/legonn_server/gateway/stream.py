@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 
 from legonn_core.errors import (
@@ -41,11 +41,17 @@ _WORK = (c.OpenSlot, c.EncodeChunk, c.DecodeSegment, c.CloseSlot)
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """Those who carry out what machines command."""
+    """Those who carry out what machines command.
+
+    Attributes:
+        suspects: Held for each call of a segment with which an engine died: two of them never run
+            together, so that the innocent one is not blamed a second time.
+    """
 
     encoders: EncoderPool
     decoders: DecoderPool
     metrics: Metrics
+    suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class StreamRunner:
@@ -197,7 +203,12 @@ class StreamRunner:
             if isinstance(command, c.CloseSlot):
                 await self._close(command.slot)
             elif isinstance(command, (c.OpenSlot, c.EncodeChunk, c.DecodeSegment)):
-                self._receive(await self._attempt(command))
+                if self._machine.is_suspect:
+                    async with self._workers.suspects:
+                        event = await self._attempt(command)
+                else:
+                    event = await self._attempt(command)
+                self._receive(event)
 
     async def _attempt(self, command: c.OpenSlot | c.EncodeChunk | c.DecodeSegment) -> e.Event:
         """One call to the backend; what another attempt may mend becomes an event."""

@@ -23,6 +23,7 @@ from legonn_core.errors import (
     BrokenInvariant,
     InternalFault,
     LegonnError,
+    PoisonSegment,
     ProtocolViolation,
 )
 from legonn_core.runtime.messages import DecodedText, EncodeStep
@@ -87,6 +88,11 @@ class SessionMachine:
     def sample_rate(self) -> int:
         """Of the audio in ``AudioReceived``, in Hz."""
         return self._opened.sample_rate
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether an engine died while it worked on the open segment."""
+        return self._segment is not None and bool(self._segment.deadly)
 
     @property
     def backlog_s(self) -> float:
@@ -198,9 +204,12 @@ class SessionMachine:
         return self._finish(segment, event.result.hypotheses)
 
     def _on_lost(self, event: e.WorkLost) -> list[c.Command]:
+        awaited = self._awaited
         segment = self._current(event)
         if segment is None:
             return []
+        if segment.is_poison(awaited, event.cause):
+            return self._fail(PoisonSegment("the same piece of a segment ended two engines"))
         if segment.attempt + 1 >= self._policy.max_attempts:
             return self._fail(
                 BackendDown(

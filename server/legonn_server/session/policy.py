@@ -19,7 +19,7 @@ class DecodingPolicy:
     final_beam: int = 5
     commit_beam: int = 2
     hold_rows: int = 6
-    max_attempts: int = 3
+    max_attempts: int = 5
 
     def __post_init__(self) -> None:
         if min(self.final_beam, self.commit_beam, self.max_attempts) < 1 or self.hold_rows < 0:

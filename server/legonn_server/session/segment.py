@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from legonn_core.errors import BackendDown, LegonnError
 from legonn_core.runtime.messages import (
     EncodeResult,
     ModuleDescription,
@@ -15,7 +16,7 @@ from legonn_core.runtime.messages import (
 )
 from legonn_core.search.stability import StablePrefix
 from legonn_server.session.endpoint import EndReason, Reading
-from legonn_server.session.events import Ticket
+from legonn_server.session.events import Event, SlotOpened, Ticket
 
 
 class SegmentBuffer:
@@ -80,6 +81,7 @@ class Segment:
         num_steps: Chunks sent in this attempt.
         num_judged: Chunks after which the segment was found to go on; a replay does not ask again.
         num_commits: Chunks after which the decoder was asked; a replay does not ask again.
+        deadly: Pieces of work (what was awaited, after how many chunks) with which an engine died.
         end_sample: Known once the last chunk is sent or the segment is cut.
         num_rows: Rows that belong to the segment after a cut; None means all.
         promise: Text of this segment that a caller was shown before its session broke.
@@ -103,6 +105,7 @@ class Segment:
     commit_best: tuple[int, ...] = ()
     stable: StablePrefix = field(default_factory=StablePrefix)
     shown: tuple[str, str] = ("", "")
+    deadly: set[tuple[type[Event] | None, int]] = field(default_factory=set)
     end_sample: int | None = None
     num_rows: int | None = None
     reason: EndReason = EndReason.ENDPOINT
@@ -139,6 +142,15 @@ class Segment:
             row_ms=self.encoder.row_ms,
             first_cut=self.stable.last_position + 1,
         )
+
+    def is_poison(self, awaited: type[Event] | None, cause: LegonnError) -> bool:
+        """Whether an engine died with the same piece of work before; remembers this one."""
+        if not isinstance(cause, BackendDown) or not cause.was_running or awaited is SlotOpened:
+            return False
+        work = (awaited, self.num_steps)
+        is_known = work in self.deadly
+        self.deadly.add(work)
+        return is_known
 
     def restart(self) -> None:
         """Begin the next attempt: the rows are gone, what was promised and pinned stays."""

@@ -9,6 +9,7 @@ import torch
 from legonn_core.errors import (
     AdmissionRefused,
     BadAudio,
+    InternalFault,
     LegonnError,
     LimitExceeded,
     NonFiniteMarginals,
@@ -18,10 +19,11 @@ from legonn_core.errors import (
 from legonn_core.interface import codec
 from legonn_core.interface.card import Calibration
 from legonn_core.interface.marginals import Marginals
+from legonn_core.modules.registry import load_module
 from legonn_core.runtime.encoder_engine import EncoderEngine, calibrated
 from legonn_core.runtime.messages import EncodeResult, EncodeStep, SlotRef
 from legonn_core.search.prefix import PrefixSearch
-from tests.support.tiny import SPEECH_SHAPE, speech
+from tests.support.tiny import SPEECH, SPEECH_SHAPE, speech
 
 SIZE = SPEECH_SHAPE.chunk_samples
 ROWS = SPEECH_SHAPE.chunk_rows
@@ -231,3 +233,46 @@ def test_a_freed_row_is_zeroed(engine):
     assert any(tensor[neighbour.slot].any() for tensor in state.tensors.values())
     assert engine.open().slot == canary.slot
     assert alone(engine, speech(2 * SIZE, seed=3))[-1].total_rows
+
+
+def test_a_stream_that_breaks_the_network_fails_alone(speech_module, tiny_store, monkeypatch):
+    engine = EncoderEngine(load_module(tiny_store, SPEECH), capacity=3)
+    alone = EncoderEngine(speech_module, capacity=3)
+    size = engine.network.shape.chunk_samples
+    chunks = [speech(2 * size, seed=seed).reshape(2, size) for seed in (1, 2, 3)]
+    chunks[1][1, 7] = 1.5  # allowed, and here the mark of what breaks
+    plain = engine.network.step
+
+    def step(samples, state):
+        if bool((samples == 1.5).any()):
+            raise ZeroDivisionError
+        return plain(samples, state)
+
+    monkeypatch.setattr(engine.network, "step", step)
+    slots = [engine.open() for _ in chunks]
+    others = [alone.open() for _ in chunks]
+    for seq in range(2):
+        found = engine.step(
+            [EncodeStep(s, seq, c[seq]) for s, c in zip(slots, chunks, strict=True)]
+        )
+        for row in (0, 2):
+            (expected,) = alone.step([EncodeStep(others[row], seq, chunks[row][seq])])
+            assert found[row].best.tokens == expected.best.tokens
+            assert found[row].total_rows == expected.total_rows
+    assert type(found[1]) is InternalFault
+    assert not engine.slots.holds(slots[1].slot, slots[1].epoch)
+
+
+def test_only_a_stream_that_sends_nothing_is_reaped(speech_module):
+    engine = EncoderEngine(speech_module, capacity=2)
+    size = engine.network.shape.chunk_samples
+    idle, busy = engine.open(), engine.open()
+    engine.step([EncodeStep(idle, 0, speech(size)), EncodeStep(busy, 0, speech(size))])
+    assert engine.reap() == 0, "both were fed since the last time"
+    engine.step([EncodeStep(busy, 1, speech(size))])
+    assert engine.reap() == 1
+    assert not any(bool(t[idle.slot].any()) for t in engine._state.tensors.values()), "zeroed"
+    (answer,) = engine.step([EncodeStep(idle, 1, speech(size))])
+    assert type(answer) is StateLost
+    again = engine.open()
+    assert (again.slot, again.epoch) == (idle.slot, idle.epoch + 1)

@@ -89,7 +89,9 @@ def test_the_newest_of_each_name_is_taken(tiny_store, tmp_path):
 def test_a_stream_and_its_final(loaded):
     samples = speech(3 * SIZE, seed=5)
     slot = ask(loaded, ("open", SPEECH))
-    assert ask(loaded, ("health",)) == BackendHealth(is_alive=True, open_slots=1)
+    health = ask(loaded, ("health",))
+    assert health == BackendHealth(True, open_slots=1, turn_seconds=health.turn_seconds)
+    assert health.turn_seconds > 0, "warming measured the engines"
     parts = [
         ask(loaded, EncodeStep(slot, i, samples[i * SIZE :][:SIZE], is_last=i == 2))
         for i in range(3)

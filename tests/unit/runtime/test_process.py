@@ -63,7 +63,7 @@ def started(channel: Channel) -> object:
         if frame[0] == 0:
             return frame[1]
         assert frame[0] == -1
-        assert "ready in" in str(frame[1])
+        assert "ready in" in str(frame[1]) or "is refused" in str(frame[1])
 
 
 def ask(channel: Channel, payload: object) -> object:
