@@ -18,10 +18,10 @@ endef
 export WRITE_LOCK
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock check format test protos protos-check docs docs-check serve demo loadtest swap-matrix-synthetic
+.PHONY: help setup lock check format test protos protos-check docs docs-check serve demo loadtest
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## one command from a clean machine to a working one (5 GB on disk, mostly torch)
 	@test -x $(PY) || { echo "==> virtual environment in $(VENV)"; $(PYTHON) -m venv $(VENV); }
@@ -50,9 +50,6 @@ format: ## rewrite the sources the way `check` wants them
 
 test: ## every test that needs no GPU and no Triton
 	$(PY) -m pytest -m "not gpu and not triton"
-
-swap-matrix-synthetic: ## LegoNN's claims on a made-up language, trained from seeds in two minutes
-	OMP_NUM_THREADS=1 $(PY) -m legonn_core.evaluate swap --synthetic
 
 protos: ## write the stubs of protos/legonn/v1
 	$(PY) protos/generate.py

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legonn_core.interface.reference import ModuleDescription, ModuleRef
+from legonn_core.search.biasing import Phrase
 from legonn_core.search.hypothesis import DecodedText, Prefix, Word
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "EncodeText",
     "ModuleDescription",
     "ModuleRef",
+    "Phrase",
     "Prefix",
     "SlotRef",
     "Word",
@@ -114,6 +116,7 @@ class DecodeJob:
         length_bonus: Natural-log bonus a token; None takes the card's.
         max_row: Use only rows before this index; None uses all.
         row_ms: Duration of a row, for word times; 0 for text.
+        phrases: Text that is likely, each with its bonus.
     """
 
     module: ModuleRef
@@ -127,6 +130,7 @@ class DecodeJob:
     length_bonus: float | None = None
     max_row: int | None = None
     row_ms: float = 0.0
+    phrases: tuple[Phrase, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

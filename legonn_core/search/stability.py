@@ -37,7 +37,8 @@ class StablePrefix:
     @property
     def text(self) -> str:
         """Believed text; grows at its end only."""
-        return " ".join(word.text for word in self.words).strip()  # a bare word mark has no text
+        # A bare word mark has no text, nor has a word that is not to be shown.
+        return " ".join(word.text for word in self.words if word.text)
 
     @property
     def last_position(self) -> int:
@@ -79,7 +80,7 @@ class StablePrefix:
         for word in hypothesis.words:
             if length >= len(promised):
                 break
-            length += len(word.text) + (length > 0)
+            length += len(word.text) + (length > 0 and bool(word.text))
             count += 1
         words = hypothesis.words[:count]
         tokens = hypothesis.tokens[: sum(word.num_tokens for word in words)]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from legonn_core.scoring.scores import Score
+from legonn_loadtest.scoring import Score
 from legonn_loadtest.sets import BadSet
 
 FORMAT = 1

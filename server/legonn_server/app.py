@@ -84,6 +84,7 @@ class Gateway:
             endpoint_rule=settings.endpoint,
             decoding=settings.decoding,
             text=settings.text,
+            cache=settings.cache,
         )
         self._server: grpc.aio.Server | None = None
         self._was_up = False

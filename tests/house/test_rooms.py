@@ -16,6 +16,7 @@ PURE_ROOMS = (
     "legonn_core.runtime.plan",
     "legonn_server.session",
     "legonn_server.routing",
+    "legonn_server.language",
 )
 LIGHT_ROOMS = [
     source.module

@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 import legonn_core
 from legonn_core.errors import BadConfig
+from legonn_server.gateway.response_cache import CacheLimits
 from legonn_server.gateway.services import CallLimits
 from legonn_server.gateway.web.policy import WebLimits
 from legonn_server.pools.decoder_pool import DecoderLimits
@@ -111,6 +112,7 @@ class Settings(BaseSettings):
     endpoint: EndpointRule = EndpointRule()
     decoding: DecodingPolicy = DecodingPolicy()
     text: TextLimits = TextLimits()
+    cache: CacheLimits = CacheLimits()
     decoder_pool: DecoderLimits = DecoderLimits()
 
 

@@ -53,6 +53,7 @@ class Call:
             services.workers,
             find_pair=lambda: services.modules.find(self.config.key),
             max_pending_s=services.limits.max_pending_seconds,
+            present=lambda one: self.config.style.apply(one),
         )
 
     @property
@@ -107,6 +108,7 @@ class Call:
             rule=config.rule,
             interim_results=config.interim_results and not isinstance(config.encoding, Container),
             num_best=config.num_best,
+            phrases=config.phrases,
             first_index=resume.segment_index if resume else 0,
             committed_text=resume.committed_text if resume else "",
         )

@@ -13,8 +13,11 @@ from google.protobuf.duration_pb2 import Duration
 
 from legonn.v1 import audio_pb2, hypothesis_pb2, module_card_pb2, speech_service_pb2
 from legonn_core.errors import BadConfig, NotImplementedYet
-from legonn_core.runtime.messages import DecodedText
+from legonn_core.runtime.messages import DecodedText, Phrase
+from legonn_server.gateway import wishes
 from legonn_server.gateway.audio import Container, Encoding
+from legonn_server.language.glossary import written
+from legonn_server.language.masking import WordStyle
 from legonn_server.routing.routes import Modality, RouteKey, primary_language, route_key
 from legonn_server.session.commands import EmitFinal
 from legonn_server.session.endpoint import EndpointRule, EndReason
@@ -89,6 +92,8 @@ class SpeechCall:
         encoding: How bytes become samples.
         sample_rate: Of the input in Hz; 0 if the container says it.
         key: What to route by.
+        phrases: Text that is likely to be said.
+        style: How words are shown.
         resume: Where a broken session goes on.
         resolved: The config with its defaults filled in, for ``started``.
     """
@@ -101,6 +106,8 @@ class SpeechCall:
     num_best: int
     wants_offsets: bool
     wants_confidence: bool
+    phrases: tuple[Phrase, ...]
+    style: WordStyle
     resume: ResumeFrom | None
     resolved: RecognitionConfig
 
@@ -120,6 +127,7 @@ def speech_call(config: RecognitionConfig, defaults: EndpointRule) -> SpeechCall
     num_best = alternatives(config.max_alternatives)
     source = config.language_code or "en"
     target, task = _target(config, source)
+    terms = wishes.terms(config.glossary)
     resolved = RecognitionConfig()
     resolved.CopyFrom(config)
     resolved.channel_count = 1
@@ -139,6 +147,12 @@ def speech_call(config: RecognitionConfig, defaults: EndpointRule) -> SpeechCall
         num_best=num_best,
         wants_offsets=config.enable_word_offsets,
         wants_confidence=config.enable_word_confidence,
+        phrases=(*wishes.phrases(config.phrases), *wishes.expected(terms)),
+        style=WordStyle(
+            masks_coarse=config.mask_profanity,
+            drops_hesitations=not config.verbatim,
+            written={} if task == module_card_pb2.TASK_TRANSLATE else written(terms),
+        ),
         resume=_resume(config, encoding),
         resolved=resolved,
     )
@@ -160,9 +174,6 @@ def _encoding(config: RecognitionConfig) -> Encoding | Container:
 
 
 def _refuse_unserved(config: RecognitionConfig) -> None:
-    for field in ("phrases", "glossary", "mask_profanity", "verbatim"):
-        if getattr(config, field):
-            raise NotImplementedYet(f"{field} are not served by this version")
     if config.HasField("caption"):
         raise NotImplementedYet("caption is not served by this version")
     if len(config.labels) > _MAX_LABELS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from legonn_server.gateway.response_cache import CacheLimits
 from legonn_server.gateway.sessions import Sessions
 from legonn_server.gateway.stream import StreamRunner, Workers
 from legonn_server.gateway.text_runner import TextRunner
@@ -62,6 +63,7 @@ class Services:
     endpoint_rule: EndpointRule
     decoding: DecodingPolicy
     text: TextLimits = TextLimits()
+    cache: CacheLimits = CacheLimits()
     runners: set[StreamRunner] = field(default_factory=set)
     text_runners: set[TextRunner] = field(default_factory=set)
     sessions: Sessions = field(default_factory=Sessions)

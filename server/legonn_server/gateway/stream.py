@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from legonn_core.errors import (
@@ -20,7 +20,7 @@ from legonn_core.errors import (
     ModuleDraining,
     StateLost,
 )
-from legonn_core.runtime.messages import DecodeKind, SlotRef
+from legonn_core.runtime.messages import DecodedText, DecodeKind, SlotRef
 from legonn_server.gateway.arrivals import Arrivals
 from legonn_server.gateway.outbox import Outbox
 from legonn_server.pools.decoder_pool import DecoderPool
@@ -62,6 +62,7 @@ class StreamRunner:
         workers: Who does the work.
         find_pair: The modules for a new segment, by the routes of that moment.
         max_pending_s: Audio that may wait before the reader stops.
+        present: What is shown of a hypothesis.
     """
 
     def __init__(
@@ -71,11 +72,13 @@ class StreamRunner:
         *,
         find_pair: Callable[[], Pair],
         max_pending_s: float,
+        present: Callable[[DecodedText], DecodedText] = lambda one: one,
     ) -> None:
         self._machine = machine
         self._workers = workers
         self._find_pair = find_pair
         self._max_pending_s = max_pending_s
+        self._present = present
         self._work: asyncio.Queue[c.Command] = asyncio.Queue()
         self._outbox: Outbox[c.Command] = Outbox()
         self._credit = asyncio.Event()
@@ -226,8 +229,9 @@ class StreamRunner:
                     if is_final:
                         self._final_asked = perf_counter()
                     decoded = await self._workers.decoders.submit(job)
+                    shown = tuple(self._present(one) for one in decoded.hypotheses)
                     arrived = e.FinalArrived if is_final else e.CommitArrived
-                    return arrived(ticket, decoded)
+                    return arrived(ticket, replace(decoded, hypotheses=shown))
         except (BackendDown, StateLost) as error:
             self._workers.metrics.replays.labels(error.reason.lower()).inc()
             return e.WorkLost(command.ticket, error)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from legonn.v1 import translation_service_pb2 as pb
-from legonn_core.errors import BadConfig, LegonnError, NotImplementedYet
-from legonn_server.gateway import convert
+from legonn_core.errors import BadConfig, LegonnError
+from legonn_core.runtime.messages import Phrase
+from legonn_server.gateway import convert, wishes
 from legonn_server.gateway.interceptors.errors import status_number
+from legonn_server.language.glossary import Glossary
+from legonn_server.language.masking import WordStyle
 from legonn_server.routing.routes import Modality, RouteKey, route_key
 from legonn_server.session.text_policy import CommitRule, FinalsOnly, LocalAgreement, WaitK
 
@@ -20,6 +23,9 @@ class TextCall:
         key: What to route by.
         rule: What of an unfinished segment is settled; None: no partials are wanted.
         append_only: Show settled text only.
+        phrases: Text that is likely in the translation.
+        glossary: Terms with one right rendering.
+        style: How words are shown.
         resolved: The config with its defaults filled in, for ``started``.
     """
 
@@ -28,6 +34,9 @@ class TextCall:
     wants_confidence: bool
     rule: CommitRule | None
     append_only: bool
+    phrases: tuple[Phrase, ...]
+    glossary: Glossary
+    style: WordStyle
     resolved: pb.TranslationConfig
 
 
@@ -36,29 +45,29 @@ def text_call(config: pb.TranslationConfig) -> TextCall:
 
     Raises:
         BadConfig: If a field holds nonsense; the message names it.
-        NotImplementedYet: If it asks for what this version does not serve.
     """
     if not config.source_language_code:
         raise BadConfig("source_language_code is missing")
-    for field in ("glossary", "phrases", "mask_profanity"):
-        if getattr(config, field):
-            raise NotImplementedYet(f"{field} is not served by this version")
     resolved = pb.TranslationConfig()
     resolved.CopyFrom(config)
     resolved.target_language_code = config.target_language_code or "en"
     resolved.max_alternatives = convert.alternatives(config.max_alternatives)
     rule = _rule(resolved.streaming)
+    key = route_key(
+        Modality.TEXT,
+        resolved.source_language_code,
+        resolved.target_language_code,
+        model=config.model,
+    )
     return TextCall(
-        key=route_key(
-            Modality.TEXT,
-            resolved.source_language_code,
-            resolved.target_language_code,
-            model=config.model,
-        ),
+        key=key,
         num_best=resolved.max_alternatives,
         wants_confidence=config.enable_word_confidence,
         rule=rule if config.interim_results else None,
         append_only=resolved.streaming.append_only,
+        phrases=wishes.phrases(config.phrases),
+        glossary=Glossary(wishes.terms(config.glossary), language=key.source),
+        style=WordStyle(masks_coarse=config.mask_profanity),
         resolved=resolved,
     )
 

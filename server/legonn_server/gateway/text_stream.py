@@ -36,6 +36,7 @@ class TextStream:
         self._reader = reader
         self._write = write
         self._call: TextCall | None = None
+        self._names: dict[int, dict[str, str]] = {}
         self._sequence = 0
         self._processed = 0
         self._machine = TextMachine(services.text, sentence_end=sentence_end)
@@ -101,9 +102,23 @@ class TextStream:
             beam, num_best = self._services.decoding.final_beam, self.call.num_best
         else:
             beam, num_best = self._services.text.partial_beam, 1
-        found = await self._reader.read(
-            " ".join(command.text.split()), pair, SentenceWishes(beam, num_best, command.forced)
+        call = self.call
+        text = command.text
+        if not command.is_final:
+            text = text[: call.glossary.readable(text)]
+        wishes = SentenceWishes(
+            beam=beam,
+            num_best=num_best,
+            forced=command.forced,
+            phrases=call.phrases,
+            glossary=call.glossary,
+            style=call.style,
+            is_whole=command.is_final,
+            names=self._names.setdefault(command.ticket.segment, {}),
         )
+        found = await self._reader.read(text, pair, wishes)
+        if command.is_final:
+            del self._names[command.ticket.segment]
         return t.TextReading(found.hypotheses, found.num_rows, pair.encoder, pair.decoder)
 
     # --- output

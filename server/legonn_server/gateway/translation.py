@@ -38,7 +38,7 @@ class TranslationService(pb_grpc.TranslationServiceServicer):
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._reader = SentenceReader(services.workers)
+        self._reader = SentenceReader(services.workers, services.cache)
 
     async def Translate(
         self, request: pb.TranslateRequest, context: Context
@@ -152,7 +152,13 @@ class TranslationService(pb_grpc.TranslationServiceServicer):
         self, sentence: str, call: TextCall, pair: Pair, busy: asyncio.Semaphore
     ) -> tuple[DecodedText, ...]:
         """Encode and decode one sentence; once more if the engine is lost."""
-        wishes = SentenceWishes(self._services.decoding.final_beam, call.num_best)
+        wishes = SentenceWishes(
+            beam=self._services.decoding.final_beam,
+            num_best=call.num_best,
+            phrases=call.phrases,
+            glossary=call.glossary,
+            style=call.style,
+        )
         async with busy:
             for attempt in range(_ATTEMPTS):
                 try:

@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from legonn_core.errors import LegonnError
-from legonn_core.runtime.messages import DecodeResult, EncodeResult, ModuleDescription, SlotRef
+from legonn_core.runtime.messages import (
+    DecodeResult,
+    EncodeResult,
+    ModuleDescription,
+    Phrase,
+    SlotRef,
+)
 from legonn_server.session.endpoint import EndpointRule
 
 
@@ -36,6 +42,7 @@ class Opened:
         num_best: Hypotheses in each final.
         first_index: Index of the first final; above 0 where a broken session goes on.
         committed_text: What was promised of that segment before the session broke.
+        phrases: Text that is likely to be said.
     """
 
     sample_rate: int
@@ -44,6 +51,7 @@ class Opened:
     num_best: int = 1
     first_index: int = 0
     committed_text: str = ""
+    phrases: tuple[Phrase, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

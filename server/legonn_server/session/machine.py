@@ -305,7 +305,7 @@ class SessionMachine:
             # The encoder reads nothing new: the last decode stands, and agrees with itself.
             return self._show(segment, previous) + self._advance()
         self._awaited = e.CommitArrived
-        return [c.DecodeSegment(segment.ticket, commit_job(segment, self._policy))]
+        return [c.DecodeSegment(segment.ticket, commit_job(segment, self._policy, self._opened))]
 
     def _catch_up(self, segment: Segment, newest: DecodedText) -> list[c.Command]:
         """Hear again what a broken session promised, in silence until its words are there."""
@@ -367,7 +367,7 @@ class SessionMachine:
         return release + self._advance()
 
     def _decode_final(self, segment: Segment) -> list[c.Command]:
-        job = final_job(segment, self._policy, self._opened.num_best)
+        job = final_job(segment, self._policy, self._opened)
         self._awaited = e.FinalArrived
         return [c.DecodeSegment(segment.ticket, job)]
 

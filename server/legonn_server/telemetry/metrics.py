@@ -75,6 +75,9 @@ class Metrics:
             "audio_processed_seconds", "Audio given to encoders, replays included.", "module"
         )
         self.text_characters = self._counter("text_characters", "Characters taken in.")
+        self.response_cache = self._counter(
+            "response_cache", "Sentences looked up among earlier answers.", "outcome"
+        )
         self.finals = self._counter("finals", "Finals, by why the segment ended.", "reason")
         self.replays = self._counter("replays", "Segments tried again.", "cause")
         self.ring_bytes = self._gauge(

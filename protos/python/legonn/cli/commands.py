@@ -19,7 +19,6 @@ HEAVY = {
     "bench": ("loadtest", "play load against a server, or find how much it carries"),
     "serve": ("server", "start a server on this machine"),
     "train": ("train", "train a module from its recipe"),
-    "evaluate": ("train", "measure modules: asr, mt, and the swap matrix"),
 }
 
 
