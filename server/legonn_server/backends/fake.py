@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -187,10 +186,7 @@ class FakeBackend:
         keep = 0 if request.is_last else len(samples) % _ROW_SAMPLES
         state.rest = samples[len(samples) - keep :]
         first = state.num_rows
-        readings = [
-            self._hear(samples[start : start + _ROW_SAMPLES])
-            for start in range(0, len(samples) - keep, _ROW_SAMPLES)
-        ]
+        readings = self._hear(samples[: len(samples) - keep])
         for row, token in enumerate(readings, start=first):
             if token:
                 state.tokens.append(token)
@@ -198,7 +194,7 @@ class FakeBackend:
         state.num_rows += len(readings)
         last = state.positions[-1] if state.positions else -1
         return EncodeResult(
-            marginals=json.dumps(readings).encode(),
+            marginals=np.array(readings, "<i4").tobytes(),
             num_rows=len(readings),
             total_rows=state.num_rows,
             best=Prefix(tuple(state.tokens), tuple(state.positions)),
@@ -218,7 +214,7 @@ class FakeBackend:
         self._module(request.module)
         tokens = [ord(character) for character in request.text.upper()]
         return EncodeResult(
-            marginals=json.dumps(tokens).encode(),
+            marginals=np.array(tokens, "<i4").tobytes(),
             num_rows=len(tokens),
             total_rows=len(tokens),
             best=Prefix(tuple(tokens), tuple(range(len(tokens)))),
@@ -228,7 +224,7 @@ class FakeBackend:
         """Read the rows as they are; forced tokens first."""
         await self._answer("decode")
         self._module(job.module)
-        rows = [token for block in job.marginals for token in json.loads(block)][: job.max_row]
+        rows = np.frombuffer(b"".join(job.marginals), "<i4")[: job.max_row].tolist()
         heard = [(token, row) for row, token in enumerate(rows) if token]
         promised = job.forced or tuple(map(_LETTERS.index, job.forced_text.split()))
         places = [row for _, row in heard] or [0]
@@ -261,10 +257,17 @@ class FakeBackend:
             raise UnknownModule(f"module {ref} is not loaded")
         return self._loaded[ref]
 
-    def _hear(self, samples: NDArray[np.float32]) -> int:
-        """0 for a quiet row, else 1 to 24 by loudness."""
-        loudness = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
-        return 0 if loudness < self._script.loud else 1 + min(int(loudness * 24), 23)
+    def _hear(self, samples: NDArray[np.float32]) -> list[int]:
+        """For each row of (N,) samples, the last may be short: 0 if quiet, else 1 to 24."""
+        num_whole = len(samples) // _ROW_SAMPLES
+        powers = np.square(samples, dtype=np.float64)
+        means = powers[: num_whole * _ROW_SAMPLES].reshape(num_whole, _ROW_SAMPLES).mean(axis=1)
+        levels = np.sqrt(means).tolist()
+        if len(samples) > num_whole * _ROW_SAMPLES:
+            levels.append(float(np.sqrt(powers[num_whole * _ROW_SAMPLES :].mean())))
+        return [
+            0 if level < self._script.loud else 1 + min(int(level * 24), 23) for level in levels
+        ]
 
     async def _answer(self, method: str) -> None:
         """Count the call, wait, then raise what the script says."""

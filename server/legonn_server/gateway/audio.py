@@ -58,6 +58,7 @@ def _alaw_table() -> Samples:
 
 
 _TABLES = {Encoding.MULAW: _mulaw_table(), Encoding.ALAW: _alaw_table()}
+_STEP = np.float32(1 / 32768)
 _LOUDEST = 4.0
 """Floats beyond this are not samples in [-1, 1] that overshoot but something else."""
 
@@ -68,6 +69,9 @@ def decode_samples(encoding: Encoding, content: bytes) -> Samples:
     Raises:
         BadAudio: If the bytes are not whole samples, or floats that are not audio.
     """
+    if encoding is Encoding.LINEAR16 and not len(content) & 1:
+        # What nearly every message is: one pass, and no look-up of anything. Halving is exact.
+        return np.multiply(np.frombuffer(content, "<i2"), _STEP, dtype=np.float32)
     if len(content) % encoding.sample_bytes:
         raise BadAudio(
             f"{len(content)} bytes are not a whole number of {encoding.sample_bytes}-byte samples"
@@ -76,8 +80,6 @@ def decode_samples(encoding: Encoding, content: bytes) -> Samples:
     if encoding in _TABLES:
         decoded: Samples = _TABLES[encoding][raw]
         return decoded
-    if encoding is Encoding.LINEAR16:
-        return raw.astype(np.float32) / 32768
     return _checked(raw.astype(np.float32))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from time import perf_counter
 
 from legonn_core.runtime.messages import (
@@ -25,11 +26,12 @@ class EncoderPool:
     def __init__(self, backend: Backend, metrics: Metrics) -> None:
         self._backend = backend
         self._metrics = metrics
+        self._num_open: Counter[ModuleRef] = Counter()
 
     async def open(self, encoder: ModuleDescription) -> SlotRef:
         """Take a slot; whoever opened it must close it."""
         slot = await self._backend.open(encoder.ref)
-        self._metrics.encoder_slots.labels(encoder.ref.name, encoder.ref.version).inc()
+        self._hold(encoder.ref, 1)
         return slot
 
     async def step(self, request: EncodeStep, *, sample_rate: int) -> EncodeResult:
@@ -44,7 +46,7 @@ class EncoderPool:
 
     async def close(self, slot: SlotRef) -> None:
         """Give a slot back."""
-        self._metrics.encoder_slots.labels(slot.module.name, slot.module.version).dec()
+        self._hold(slot.module, -1)
         await self._backend.close_slot(slot)
 
     async def encode_text(self, request: EncodeText) -> EncodeResult:
@@ -55,6 +57,11 @@ class EncoderPool:
         self._metrics.encoder_step.labels(ref.name, ref.version).observe(perf_counter() - started)
         self._count_rows(ref, result)
         return result
+
+    def _hold(self, ref: ModuleRef, change: int) -> None:
+        # Set, not counted up: the series of an unloaded version went, and must not come back at -1.
+        self._num_open[ref] += change
+        self._metrics.encoder_slots.labels(ref.name, ref.version).set(self._num_open[ref])
 
     def _count_rows(self, ref: ModuleRef, result: EncodeResult) -> None:
         """What crossed the interface; texts come without a blank probability a row."""

@@ -33,12 +33,18 @@ class SegmentBuffer:
     def append(self, samples: NDArray[np.float32]) -> None:
         """Add (N,) samples at the end."""
         if self._end + len(samples) > len(self._data):
-            needed = len(self) + len(samples)
-            data = np.zeros(max(len(self._data), 2 * needed), np.float32)
-            data[: len(self)] = self._data[self._start : self._end]
-            self._data, self._start, self._end = data, 0, len(self)
+            self._make_room(len(self) + len(samples))
         self._data[self._end : self._end + len(samples)] = samples
         self._end += len(samples)
+
+    def _make_room(self, needed: int) -> None:
+        """Move what is held to the front; into a larger array only if half of this one is full."""
+        held = self._data[self._start : self._end]
+        fits = 2 * needed <= len(self._data)
+        data = self._data if fits else np.zeros(2 * needed, np.float32)
+        data[: len(held)] = held
+        data[len(held) : self._end] = 0.0
+        self._data, self._start, self._end = data, 0, len(held)
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Copy samples [start, stop), counted from the oldest one held."""
