@@ -18,7 +18,7 @@ endef
 export WRITE_LOCK
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock check format test protos protos-check docs docs-check serve demo loadtest
+.PHONY: help setup lock check format test protos protos-check docs docs-check serve demo loadtest check-deploy check-images rehearse-rollout
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,7 +49,7 @@ format: ## rewrite the sources the way `check` wants them
 	$(BIN)/ruff check --fix .
 
 test: ## every test that needs no GPU and no Triton
-	$(PY) -m pytest -m "not gpu and not triton"
+	$(PY) -m pytest -m "not gpu and not triton and not deploy"
 
 protos: ## write the stubs of protos/legonn/v1
 	$(PY) protos/generate.py
@@ -71,6 +71,28 @@ loadtest: ## play loadtest/scenarios/$(SCENARIO).toml against a server of its ow
 	$(RUN) $(BIN)/legonn bench load loadtest/scenarios/$(or $(SCENARIO),steady).toml \
 	    --serve $(or $(BACKEND),fake) --json work/load/$(or $(SCENARIO),steady).json \
 	    --html work/load/$(or $(SCENARIO),steady).html
+
+# Debian's package, unpacked; nothing is installed or started.
+TOOLS := build/tools
+
+check-deploy: ## Kubernetes manifests, alerts, dashboards and Dockerfile, with the real tools
+	@$(PY) -c "import kubernetes_validate, yaml" 2> /dev/null || \
+	    $(PY) -m pip install --quiet -c requirements.lock -e ".[server,train,dev,deploy]"
+	deploy/prometheus/get $(TOOLS)
+	$(BIN)/hadolint --config .hadolint.yaml Dockerfile
+	cd deploy/prometheus && ../../$(TOOLS)/promtool check config prometheus.yml
+	cd deploy/prometheus && ../../$(TOOLS)/promtool test rules rules_test.yml
+	$(PY) -m deploy.grafana.dashboards --check
+	PATH="$(abspath $(TOOLS)):$(abspath $(BIN)):$$PATH" $(PY) -m pytest -q -m deploy tests/deploy
+
+IMAGES ?= gateway all-in-one
+EXTRAS_gateway := gateway
+EXTRAS_all-in-one := server
+
+check-images: ## what the Dockerfile's stages do, in clean virtual environments (a few GB, minutes)
+	rm -rf build/images
+	mkdir -p build/images
+	$(foreach one,$(IMAGES),deploy/images/install $(EXTRAS_$(one)),traces build/images/$(one) &&) true
 
 demo: ## start a server, caption a recording live, translate two sentences, leave
 	$(RUN) $(PY) -m legonn_server.demo

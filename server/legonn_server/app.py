@@ -19,7 +19,14 @@ from prometheus_client import (
 )
 
 from legonn import __version__
-from legonn_core.errors import BadConfig
+from legonn_core.errors import (
+    AdmissionRefused,
+    BackendDown,
+    BadConfig,
+    ModuleDraining,
+    StateLost,
+    Unavailable,
+)
 from legonn_server.backends.embedded import EmbeddedBackend, EmbeddedOptions
 from legonn_server.backends.fake import FakeBackend, FakeScript
 from legonn_server.backends.protocol import Backend
@@ -43,6 +50,7 @@ from legonn_server.pools.decoder_pool import DecoderPool
 from legonn_server.pools.encoder_pool import EncoderPool
 from legonn_server.pools.module_manager import ModuleManager
 from legonn_server.routing.admission import Admission
+from legonn_server.session.promises import Promise
 from legonn_server.telemetry.logs import log
 from legonn_server.telemetry.metrics import Metrics
 
@@ -70,6 +78,7 @@ class Gateway:
         self._backend = backend
         self.metrics = Metrics(registry or CollectorRegistry())
         self.metrics.build_info.labels(__version__).set(1)
+        _begin_at_zero(self.metrics)
         self._health = Health()
         self.services = Services(
             modules=ModuleManager(backend, self.metrics),
@@ -100,6 +109,7 @@ class Gateway:
             BadConfig: If the port cannot be had.
             LegonnError: If the modules cannot be loaded.
         """
+        await self._health.live()
         await self._health.set_backend(is_up=False)
         host, _ = split_address(self._settings.server.listen)
         is_local = host in _LOOPBACK
@@ -117,7 +127,6 @@ class Gateway:
         await self.services.modules.start()
         for kind in (SPEECH, TEXT):
             self.metrics.sessions_limit.labels(kind).set(self._settings.admission.max_streams)
-            self.metrics.sessions_open.labels(kind).set(0)
         self._sampling = asyncio.create_task(Sampler(self.services).run())
         self.services.speech_admission.open()
         self.services.text_admission.open()
@@ -172,6 +181,19 @@ class Gateway:
         if self._sampling is not None:
             self._sampling.cancel()
         await self._backend.stop()
+
+
+def _begin_at_zero(metrics: Metrics) -> None:
+    """Series of closed sets are there from the first scrape: the first increase is seen as one."""
+    for promise in Promise:
+        metrics.invariant_violations.labels(promise.value)
+    for error in (AdmissionRefused, ModuleDraining, Unavailable):
+        metrics.admission_rejected.labels(error.reason)
+    for lost in (BackendDown, StateLost):
+        metrics.replays.labels(lost.reason.lower())
+    for kind in (SPEECH, TEXT):
+        metrics.sessions_admitted.labels(kind)
+        metrics.sessions_open.labels(kind)
 
 
 def build_backend(settings: Settings, on_state: Callable[[bool], None]) -> Backend:

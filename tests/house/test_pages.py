@@ -27,7 +27,17 @@ def test_the_walk_names_files():
     assert len(PATH.findall((ROOT / "docs/walk.md").read_text(encoding="utf-8"))) >= 15
 
 
-ROOMS = ("docs", "legonn_core", "loadtest", "modules", "protos", "recipes", "server", "tests")
+ROOMS = (
+    "deploy",
+    "docs",
+    "legonn_core",
+    "loadtest",
+    "modules",
+    "protos",
+    "recipes",
+    "server",
+    "tests",
+)
 pages = sorted(
     [*ROOT.glob("*.md"), *(page for room in ROOMS for page in (ROOT / room).rglob("*.md"))]
 )

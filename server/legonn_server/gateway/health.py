@@ -13,6 +13,10 @@ SERVICES = (
 )
 
 
+LIVE = "live"
+"""A service that is SERVING as long as the event loop answers: what restarts are decided by."""
+
+
 class Health:
     """Holds the two reasons for not serving, and tells the standard service.
 
@@ -24,6 +28,10 @@ class Health:
         self.servicer = HealthServicer()
         self._is_backend_up = False
         self._is_draining = False
+
+    async def live(self) -> None:
+        """The loop turns; whether anything is served is another question."""
+        await self.servicer.set(LIVE, health_pb2.HealthCheckResponse.SERVING)
 
     async def set_backend(self, *, is_up: bool) -> None:
         """The engine came up or went down."""

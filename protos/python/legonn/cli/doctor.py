@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import argparse
 import platform
+import urllib.request
 from collections.abc import Callable, Iterator
 
 import grpc
+import numpy as np
 from google.protobuf import __version__ as protobuf_version
 
 from legonn import __version__
 from legonn.cli.connection import add_address, explain
+from legonn.cli.symptoms import parsed, symptoms, total, why_not_serving
 from legonn.client import Client
 from legonn.errors import LegonnError
+from legonn.streams import SpeechOptions
 
 HELP = "check the server and say what is wrong"
 EXAMPLES = """examples:
   legonn doctor                            the server at the default address
   legonn doctor --address gpu-box:50051    another one
+  legonn doctor --metrics http://gpu-box:9464/metrics
+  legonn doctor --health-only              one question, for health checks
 
-Exit code 0 if all is well, else 1."""
+It also reads the server's /metrics, where it can, and says what the numbers mean; names in
+brackets are headings of docs/operations.md. Exit code 0 if all is well, else 1."""
 
 # A sentence in each language that a text encoder may read; others are not tried.
 SENTENCES = {"de": "Guten Morgen!", "ro": "Bună dimineața!"}
 TIMEOUT_S = 10.0
+METRICS = "http://127.0.0.1:9464/metrics"
+SECOND = 16_000
 
 Check = Callable[[Client], Iterator[str]]
 
@@ -35,16 +44,32 @@ class Unwell(Exception):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_address(parser)
+    parser.add_argument(
+        "--metrics", metavar="URL", default=METRICS, help="its /metrics (default: this machine's)"
+    )
+    parser.add_argument(
+        "--health-only", action="store_true", help="ask only whether it serves, and be quiet"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the checks until one fails."""
+    if arguments.health_only:
+        return _ask_health(arguments.address)
     print(
         f"legonn {__version__}, Python {platform.python_version()}, "
         f"gRPC {grpc.__version__}, protobuf {protobuf_version}"
     )
     with Client(arguments.address, timeout_s=TIMEOUT_S) as client:
-        for check in (_health, _modules, _translation):
+        numbers = _numbers(arguments.metrics)
+
+        def health(client: Client) -> Iterator[str]:
+            return _health(client, numbers)
+
+        def symptomless(_: Client) -> Iterator[str]:
+            return _symptomless(numbers)
+
+        for check in (health, _modules, symptomless, _speech, _translation):
             try:
                 for line in check(client):
                     print(f"ok    {line}", flush=True)
@@ -58,13 +83,31 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _health(client: Client) -> Iterator[str]:
+def _ask_health(address: str | None) -> int:
+    try:
+        with Client(address, timeout_s=4.0) as client:
+            return 0 if client.health() == "SERVING" else 1
+    except LegonnError:
+        return 1
+
+
+def _numbers(url: str) -> dict[str, float]:
+    """What /metrics says; nothing if there is no such page."""
+    if not url.startswith(("http://", "https://")):
+        return {}
+    try:
+        with urllib.request.urlopen(url, timeout=4.0) as answer:
+            return parsed(answer.read().decode("utf-8", "replace"))
+    except OSError:
+        return {}
+
+
+def _health(client: Client, numbers: dict[str, float]) -> Iterator[str]:
     status = client.health()
     if status != "SERVING":
-        raise Unwell(
-            f"the server at {client.address} answers {status}: it is starting, draining or has "
-            "lost its engine; wait a little, then read its log"
-        )
+        unknown = "it is starting, draining or has lost its engine; wait a little, read its log"
+        why = (why_not_serving(numbers) if numbers else "") or unknown
+        raise Unwell(f"the server at {client.address} answers {status}: {why}")
     yield f"a server answers at {client.address}: {status}"
 
 
@@ -81,6 +124,25 @@ def _modules(client: Client) -> Iterator[str]:
     yield "modules: " + ", ".join(f"{module.name}/{module.version}" for module in found)
     if not any(module.kind == "DECODER" for module in found):
         raise Unwell("there is no decoder among them, so nothing can be written")
+
+
+def _symptomless(numbers: dict[str, float]) -> Iterator[str]:
+    if not numbers:
+        yield "no numbers: its /metrics cannot be read from here (--metrics URL)"
+        return
+    found = list(symptoms(numbers))
+    if found:
+        raise Unwell("; ".join(found))
+    open_now = total(numbers, "legonn_sessions_open")
+    yield f"its numbers are well: {open_now:.0f} calls open, nothing behind, nothing refused"
+
+
+def _speech(client: Client) -> Iterator[str]:
+    languages = {m.source_language for m in client.modules() if m.modality == "SPEECH"}
+    for language in sorted(languages):
+        quiet = np.zeros(SECOND, np.float32)
+        transcript = client.transcribe(quiet, SpeechOptions(language=language))
+        yield f"{language}: a second of silence was heard as {len(transcript.text.split())} words"
 
 
 def _translation(client: Client) -> Iterator[str]:
