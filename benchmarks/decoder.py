@@ -36,7 +36,7 @@ from legonn_core.interface.reference import ModuleRef
 from legonn_core.modules.registry import LoadedModule, load_module
 from legonn_core.runtime.decoder_engine import DecoderEngine
 from legonn_core.runtime.messages import DecodeJob, DecodeResult
-from legonn_core.search import joint
+from legonn_core.search import history, joint
 
 ROWS = 40
 STEPS = ROWS + joint.LENGTH_MARGIN
@@ -193,7 +193,7 @@ def main() -> None:
     parser.add_argument("--dtypes", nargs="+", default=["float32"])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    joint.LOOP_COUNT = sys.maxsize
+    history.LOOP_LENGTH = sys.maxsize
     module = endless(arguments.modules, ModuleRef(*arguments.decoder.split("/")))
     assert isinstance(module.network, Decoder)
     rows = []

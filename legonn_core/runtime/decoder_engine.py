@@ -1,70 +1,51 @@
-"""Drives the decoder for many requests at once: one token step of one cohort at a time.
+"""Drives the decoder for many requests at once: continuous batching, one token step a turn.
 
-Waiting requests of one beam width start together as a cohort; between steps the caller may do other
-work, so an encoder's chunk never waits for a whole translation. A request is a pure function of its
-input and may be tried again elsewhere.
+Requests of one kind and beam width are a group: they join it between two steps and leave it when
+they end, whatever the others do. ``plan.py`` says whose turn it is, ``decode_jobs.py`` reads a job
+and writes its answer; between steps the caller may do other work, so an encoder's chunk never waits
+for a whole translation. A request is a pure function of its input and may be tried again elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
+from time import monotonic
 from typing import Generic, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from legonn_core.decoders.decoder import END, Decoder, DecoderState, Memory
-from legonn_core.errors import (
-    BadConfig,
-    BrokenInvariant,
-    EncodingMismatch,
-    LegonnError,
-    LimitExceeded,
-    VocabularyMismatch,
-)
-from legonn_core.interface import codec
-from legonn_core.interface.marginals import Marginals
+from legonn_core.decoders.bank import TokenBank
+from legonn_core.decoders.decoder import END, Decoder
+from legonn_core.decoders.prepared import PreparedDecoder
+from legonn_core.errors import DeadlineMissed, LegonnError, QueueFull
 from legonn_core.modules.registry import LoadedModule
-from legonn_core.nn.transformer import KeysValues
-from legonn_core.runtime.messages import DecodedText, DecodeJob, DecodeKind, DecodeResult
-from legonn_core.search.alignment import align_words
-from legonn_core.search.hypothesis import Hypothesis
-from legonn_core.search.joint import JointBeamSearch, JointSettings, JointState
+from legonn_core.runtime import plan
+from legonn_core.runtime.decode_jobs import PEAKS, JobReader, Request
+from legonn_core.runtime.messages import DecodeJob, DecodeKind, DecodeResult
+from legonn_core.search import lanes as lanes_module
+from legonn_core.search.lanes import Lanes
+
+__all__ = ["PEAKS", "DecoderEngine"]
 
 Key = TypeVar("Key", bound=Hashable)
 
-MAX_BEAM = 16
-PEAKS = 24
-"""Classes that peak highest in the marginals are weighed beside the decoder's own choice: worth 4
-BLEU on German under a half-trained decoder, and nothing was gained by 48."""
+_LOOKED_AT = 256
+"""Waiting jobs of a kind that the policy sees; the ones behind them wait their turn."""
 
-COHORT_REQUESTS = 16
-"""Requests that start together; bounds the memory of a cohort and the wait of what comes behind."""
+_ROWS_A_BYTE = 1 / 50
+"""A row of marginals with its 16 classes takes about 50 bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request(Generic[Key]):
-    """A job with its marginals read and its search at some step."""
+@dataclass(slots=True)
+class _Group(Generic[Key]):
+    """Requests that take their steps together; place i of all three is the same request."""
 
-    key: Key
-    job: DecodeJob
-    marginals: Marginals
-    dense: NDArray[np.float32]
-    search: JointBeamSearch
-    state: JointState
-
-
-@dataclass(frozen=True, slots=True)
-class Cohort(Generic[Key]):
-    """Requests that take their token steps together."""
-
-    requests: tuple[Request[Key], ...]
-    memory: Memory
-    state: DecoderState
-    priority: int
+    bank: TokenBank
+    lanes: Lanes | None
+    requests: list[Request[Key]]
 
 
 class DecoderEngine(Generic[Key]):
@@ -72,241 +53,166 @@ class DecoderEngine(Generic[Key]):
 
     Args:
         module: Loaded decoder.
+        limits: How much at once, and whose turn it is.
+        clock: Seconds; a test's own.
     """
 
-    def __init__(self, module: LoadedModule) -> None:
+    def __init__(
+        self,
+        module: LoadedModule,
+        *,
+        limits: plan.Limits | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         assert isinstance(module.network, Decoder)
         self.module, self.network = module, module.network
-        self._waiting: list[tuple[Key, DecodeJob]] = []
-        self._cohorts: list[Cohort[Key]] = []
+        self._limits, self._clock = limits or plan.Limits(), clock
+        self._prepared = PreparedDecoder(module.network)
+        self._reader = JobReader(module)
+        self._ledger = plan.Ledger()
+        self._waiting: dict[DecodeKind, dict[Key, tuple[plan.Waiting[Key], DecodeJob]]] = {
+            kind: {} for kind in DecodeKind
+        }
+        self._groups: dict[plan.Group, _Group[Key]] = {}
+        self._refused: list[tuple[Key, DecodeResult | LegonnError]] = []
 
     @property
     def num_jobs(self) -> int:
         """Requests waiting or under way."""
-        return len(self._waiting) + sum(len(c.requests) for c in self._cohorts)
+        running = sum(len(group.requests) for group in self._groups.values())
+        return running + sum(map(len, self._waiting.values())) + len(self._refused)
 
     def submit(self, key: Key, job: DecodeJob) -> None:
         """Queue a job; ``key`` comes back with its answer."""
-        if job.forced_text and not job.forced:
-            with suppress(ValueError):  # refused where the job is read
-                forced = self.module.vocabulary.spell(job.forced_text)
-                job = replace(job, forced=forced, forced_text="")
-        self._waiting.append((key, job))
+        queue = self._waiting[job.kind]
+        delay = plan.refusal(self._limits, self._ledger, job.kind, len(queue))
+        if delay is not None:
+            refusal = QueueFull(
+                f"{len(queue)} decodes of this kind wait already; try again in {delay:.1f} s"
+            )
+            self._refused.append((key, refusal))
+            return
+        expires = None if job.timeout_s is None else self._clock() + job.timeout_s
+        size = int(sum(map(len, job.marginals)) * _ROWS_A_BYTE)
+        queue[key] = plan.Waiting(key, job.beam, size, expires), job
 
     def cancel(self, keys: set[Key]) -> None:
-        """Forget jobs whose callers are gone: waiting ones at once, others with their next step."""
-        self._waiting = [entry for entry in self._waiting if entry[0] not in keys]
-        cohorts = []
-        for cohort in self._cohorts:
-            kept = [i for i, r in enumerate(cohort.requests) if r.key not in keys]
-            if kept:
-                cohorts.append(cohort if len(kept) == len(cohort.requests) else _keep(cohort, kept))
-        self._cohorts = cohorts
+        """Forget jobs whose callers are gone; their rows are free at once."""
+        for queue in self._waiting.values():
+            for key in keys & queue.keys():
+                del queue[key]
+        for name, group in list(self._groups.items()):
+            gone = [i for i, request in enumerate(group.requests) if request.key in keys]
+            if gone:
+                self._leave(name, group, gone)
 
     def step(self) -> list[tuple[Key, DecodeResult | LegonnError]]:
-        """Start what waits, then take one token step of the most urgent cohort.
+        """Take one turn: start who may start, then one token step of the group whose turn it is.
 
         Returns:
-            Jobs that ended with this step.
+            Jobs that ended with this turn.
         """
-        ended = self._start_waiting()
-        if not self._cohorts:
+        ended, self._refused = self._refused, []
+        began = self._clock()
+        turn = plan.next_turn(
+            self._limits,
+            self._ledger,
+            queues={
+                kind: [entry for entry, _ in islice(queue.values(), _LOOKED_AT)]
+                for kind, queue in self._waiting.items()
+            },
+            running={name: len(group.requests) for name, group in self._groups.items()},
+            now=began,
+        )
+        if turn is None:
+            self._ledger = plan.idle(self._ledger)
             return ended
-        turn = min(range(len(self._cohorts)), key=lambda i: (self._cohorts[i].priority, i))
-        cohort = self._advance(self._cohorts.pop(turn))
-        open_rows = []
-        for index, request in enumerate(cohort.requests):
-            if request.state.is_done:
-                ended.append((request.key, self._result(request)))
-            else:
-                open_rows.append(index)
-        if open_rows:
-            whole = len(open_rows) == len(cohort.requests)
-            # Behind its equals: cohorts of one priority take turns.
-            self._cohorts.append(cohort if whole else _keep(cohort, open_rows))
+        busy = {kind for kind, queue in self._waiting.items() if queue}
+        busy |= {name.kind for name in self._groups}
+        queue = self._waiting[turn.group.kind]
+        for key in turn.expired:
+            del queue[key]
+            ended.append((key, DeadlineMissed("the decode was not begun in time")))
+        ended += self._join(turn.group, [(key, queue.pop(key)[1]) for key in turn.joins])
+        ended += self._advance(turn.group)
+        now = self._clock()
+        self._ledger = plan.charge(
+            self._limits, self._ledger, turn, busy=busy, now=now, seconds=now - began
+        )
         return ended
 
-    def _start_waiting(self) -> list[tuple[Key, DecodeResult | LegonnError]]:
-        if not self._waiting:
-            return []
-        self._waiting.sort(key=lambda entry: entry[1].kind.value)
-        first = self._waiting[0][1]
-        chosen = [entry for entry in self._waiting if _alike(entry[1]) == _alike(first)][
-            :COHORT_REQUESTS
-        ]
-        ids = {id(entry) for entry in chosen}
-        self._waiting = [entry for entry in self._waiting if id(entry) not in ids]
+    def _join(
+        self, name: plan.Group, jobs: Sequence[tuple[Key, DecodeJob]]
+    ) -> list[tuple[Key, DecodeResult | LegonnError]]:
+        """Read jobs and put those that have something to decode into their group."""
         ended: list[tuple[Key, DecodeResult | LegonnError]] = []
-        requests = []
-        for key, job in chosen:
+        requests: list[Request[Key]] = []
+        for key, job in jobs:
             try:
-                request = self._read(key, job)
+                request = self._reader.read(key, job)
             except LegonnError as error:
                 ended.append((key, error))
                 continue
             if request is None:
-                ended.append((key, self._without_rows(job)))
+                ended.append((key, self._reader.without_rows(job)))
             else:
                 requests.append(request)
-        if requests:
-            self._cohorts.append(self._cohort(requests, first.kind))
+        requests.sort(key=lambda request: len(request.search.forced))
+        for _, alike in groupby(requests, key=lambda request: len(request.search.forced)):
+            self._begin(name, list(alike))
         return ended
 
-    def _read(self, key: Key, job: DecodeJob) -> Request[Key] | None:
-        """Check a job and start its search; None if there is nothing to decode."""
-        card = self.module.card
-        if job.forced_text:
-            raise BadConfig("committed text cannot be written in this decoder's vocabulary")
-        if not 1 <= job.num_best <= job.beam <= MAX_BEAM:
-            raise BadConfig(f"beam must be 1 to {MAX_BEAM} and at least num_best")
-        if not all(0 < token < card.contract.num_classes for token in job.forced):
-            raise BadConfig("a forced token is the blank or outside the vocabulary")
-        if not job.marginals:
-            return None
-        blocks = [codec.decode(block) for block in job.marginals]
-        try:
-            marginals = Marginals.concatenate(blocks)
-        except ValueError as error:
-            raise BrokenInvariant(f"the blocks of a segment do not join: {error}") from error
-        if marginals.fingerprint != card.contract.fingerprint:
-            raise VocabularyMismatch(
-                f"marginals over vocabulary {marginals.fingerprint} came to"
-                f" {self.module.ref}, which reads {card.contract.fingerprint}"
-            )
-        if len(marginals) and int(marginals.ids.max()) >= card.contract.num_classes:
-            raise EncodingMismatch("marginals list a class that the vocabulary does not have")
-        if job.max_row is not None:
-            marginals = marginals.slice(0, min(job.max_row, len(marginals)))
-        if not len(marginals):
-            return None
-        if len(marginals) > self.network.shape.max_rows:
-            raise LimitExceeded(
-                f"{len(marginals)} rows, the decoder reads {self.network.shape.max_rows}"
-            )
-        dense = marginals.dense(card.contract.num_classes)
-        search = JointBeamSearch(self._settings(job), dense, forced=job.forced)
-        return Request(key, job, marginals, dense, search, search.start())
-
-    def _settings(self, job: DecodeJob) -> JointSettings:
-        defaults = self.module.card.decoding
-        try:
-            return JointSettings(
-                beam=job.beam,
-                ctc_weight=defaults.ctc_weight if job.ctc_weight is None else job.ctc_weight,
-                length_bonus=(
-                    defaults.length_bonus if job.length_bonus is None else job.length_bonus
-                ),
-                num_best=job.num_best,
-                peaks=PEAKS,
-            )
-        except ValueError as error:
-            raise BadConfig(str(error)) from error
-
-    def _without_rows(self, job: DecodeJob) -> DecodeResult:
-        """What is said of no rows: the forced tokens and nothing more."""
-        vocabulary = self.module.vocabulary
-        words = align_words(
-            job.forced,
-            np.zeros((0, len(vocabulary)), np.float32),
-            times_ms=np.zeros(0, np.int32),
-            row_ms=job.row_ms,
-            vocabulary=vocabulary,
+    @torch.inference_mode()
+    def _begin(self, name: plan.Group, requests: list[Request[Key]]) -> None:
+        """Ingest the marginals of requests whose forced beginnings are equally long, and join."""
+        group = self._groups.get(name)
+        if group is None:
+            group = _Group(TokenBank(self._prepared, name.beam), None, [])
+            self._groups[name] = group
+        lengths = [len(request.marginals) for request in requests]
+        memory = self.network.remember(
+            self._reader.mixture(requests, self.network), torch.tensor(lengths)
         )
-        text, confidence = vocabulary.text(job.forced), 0.0 if words else 1.0
-        return DecodeResult((DecodedText(job.forced, text, 0.0, confidence, words),))
+        past = None
+        starts = lanes_module.start([request.search for request in requests])
+        if requests[0].search.forced:
+            begun = torch.tensor([(END, *request.search.forced[:-1]) for request in requests])
+            log_probs, past = self.network.read(begun, memory, 1)
+            starts = lanes_module.read_forced(starts, log_probs.numpy())
+        group.bank.join(memory, lengths, past)
+        group.lanes = starts if group.lanes is None else lanes_module.join(group.lanes, starts)
+        group.requests += requests
 
     @torch.inference_mode()
-    def _cohort(self, requests: Sequence[Request[Key]], kind: DecodeKind) -> Cohort[Key]:
-        lengths = torch.tensor([len(r.marginals) for r in requests])
-        rows, top = int(lengths.max()), max(r.marginals.ids.shape[1] for r in requests)
-        ids = torch.zeros(len(requests), rows, top, dtype=torch.long)
-        probs, tail = torch.zeros(len(requests), rows, top), torch.zeros(len(requests), rows)
-        for i, request in enumerate(requests):
-            marginals = request.marginals
-            count, k = marginals.ids.shape
-            ids[i, :count, :k] = torch.from_numpy(marginals.ids.astype(np.int64))
-            probs[i, :count, :k] = torch.from_numpy(np.exp(marginals.log_probs))
-            tail[i, :count] = torch.from_numpy(marginals.tail.astype(np.float32))
-        mixture = self.network.ingestor.mix_sparse(ids, probs, tail)
-        memory = self.network.remember(mixture, lengths)
-        job = requests[0].job
-        if not job.forced:
-            state = self.network.start(len(requests), job.beam)
-            return Cohort(tuple(requests), memory, state, kind.value)
-        begun = torch.tensor([(END, *r.job.forced[:-1]) for r in requests])
-        log_probs, state = self.network.read(begun, memory, job.beam)
-        begun_requests = []
-        for request, values in zip(requests, log_probs.numpy(), strict=True):
-            search = request.state
-            for row in values:  # all rows of a forced beginning are alike: no reordering
-                search = request.search.advance(search, np.repeat(row[None], job.beam, axis=0))
-            begun_requests.append(replace(request, state=search))
-        return Cohort(tuple(begun_requests), memory, state, kind.value)
-
-    @torch.inference_mode()
-    def _advance(self, cohort: Cohort[Key]) -> Cohort[Key]:
-        """One token in every row of a cohort."""
-        tokens = np.concatenate([r.state.last_tokens for r in cohort.requests])
-        log_probs, state = self.network.step(
-            torch.from_numpy(tokens.astype(np.int64)), cohort.memory, cohort.state
+    def _advance(self, name: plan.Group) -> list[tuple[Key, DecodeResult | LegonnError]]:
+        """One token in every row of a group; returns what ended."""
+        group = self._groups.get(name)
+        if group is None or group.lanes is None:
+            return []
+        lanes = group.lanes
+        log_probs = group.bank.step(
+            torch.from_numpy(lanes.last_tokens), torch.from_numpy(lanes.parents)
         )
-        values, beam = log_probs.numpy(), state.beams
-        requests, order = [], []
-        for i, request in enumerate(cohort.requests):
-            search = request.search.advance(request.state, values[i * beam : (i + 1) * beam])
-            order.append(np.asarray(search.parents) + i * beam)
-            requests.append(
-                Request(
-                    request.key,
-                    request.job,
-                    request.marginals,
-                    request.dense,
-                    request.search,
-                    search,
-                )
+        best = torch.topk(log_probs, lanes.num_choices, dim=-1, sorted=False).indices
+        group.lanes = lanes_module.advance(lanes, log_probs.numpy(), best.numpy())
+        done = np.flatnonzero(group.lanes.is_done).tolist()
+        ended: list[tuple[Key, DecodeResult | LegonnError]] = [
+            (
+                group.requests[place].key,
+                self._reader.result(group.requests[place], lanes_module.finish(group.lanes, place)),
             )
-        state = state.reorder(torch.from_numpy(np.concatenate(order).astype(np.int64)))
-        return Cohort(tuple(requests), cohort.memory, state, cohort.priority)
+            for place in done
+        ]
+        if done:
+            self._leave(name, group, done)
+        return ended
 
-    def _result(self, request: Request[Key]) -> DecodeResult:
-        best = request.search.finish(request.state)
-        return DecodeResult(tuple(self._text(request, hypothesis) for hypothesis in best))
-
-    def _text(self, request: Request[Key], hypothesis: Hypothesis) -> DecodedText:
-        vocabulary = self.module.vocabulary
-        words = align_words(
-            hypothesis.tokens,
-            request.dense,
-            times_ms=request.marginals.times_ms,
-            row_ms=request.job.row_ms,
-            vocabulary=vocabulary,
-        )
-        confidence = float(np.mean([word.confidence for word in words])) if words else 1.0
-        return DecodedText(
-            tokens=hypothesis.tokens,
-            text=vocabulary.text(hypothesis.tokens),
-            score=hypothesis.score,
-            confidence=confidence,
-            words=words,
-        )
-
-
-def _alike(job: DecodeJob) -> tuple[int, DecodeKind, int]:
-    """Jobs with the same value may start together."""
-    return job.beam, job.kind, len(job.forced)
-
-
-def _keep(cohort: Cohort[Key], indices: list[int]) -> Cohort[Key]:
-    """The cohort of the given requests only."""
-    beams = cohort.state.beams
-    requests = torch.tensor(indices)
-    rows = (requests[:, None] * beams + torch.arange(beams)).flatten()
-    memory = Memory(
-        tuple(
-            KeysValues(k.index_select(0, requests), v.index_select(0, requests))
-            for k, v in cohort.memory.layers
-        ),
-        cohort.memory.mask.index_select(0, requests),
-    )
-    kept = tuple(cohort.requests[i] for i in indices)
-    return Cohort(kept, memory, cohort.state.reorder(rows), cohort.priority)
+    def _leave(self, name: plan.Group, group: _Group[Key], places: Sequence[int]) -> None:
+        """Free the rows of the requests at ``places``."""
+        order = group.bank.leave(places)
+        if not order:
+            del self._groups[name]
+            return
+        assert group.lanes is not None
+        group.lanes = group.lanes.select(order)
+        group.requests = [group.requests[before] for before in order]

@@ -93,11 +93,17 @@ class EncodeResult:
 
 
 class DecodeKind(Enum):
-    """Why a decode is asked for; the order is the priority."""
+    """Why a decode is asked for; the order is the priority.
+
+    FINAL closes a segment that somebody waits for, COMMIT may add to its stable text, PARTIAL only
+    refreshes what may still change. TEXT is a sentence somebody waits for, BULK a text nobody does.
+    """
 
     FINAL = 0
     COMMIT = 1
-    TEXT = 2
+    PARTIAL = 2
+    TEXT = 3
+    BULK = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,7 @@ class DecodeJob:
         max_row: Use only rows before this index; None uses all.
         row_ms: Duration of a row, for word times; 0 for text.
         phrases: Text that is likely, each with its bonus.
+        timeout_s: A job that has not begun after so long is dropped, not run late; None: never.
     """
 
     module: ModuleRef
@@ -131,6 +138,7 @@ class DecodeJob:
     max_row: int | None = None
     row_ms: float = 0.0
     phrases: tuple[Phrase, ...] = ()
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

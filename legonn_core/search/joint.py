@@ -2,10 +2,8 @@
 
     score(tokens) = (1 - w) · log p_decoder + w · log p_ctc + bonus · number of tokens
 
-A step machine: the caller runs the decoder on ``state.last_tokens``, hands its log-probabilities to
-``advance``, reorders its own memory by ``state.parents``, and so on until ``state.is_done``. So one
-decoder call can serve the rows of many searches, and no torch is needed here. There are always K
-rows, dead ones with score -inf, so batches keep their shape.
+Here is what one segment's search is: its settings, and what of its marginals the search asks again
+and again. The steps are in ``lanes.py``, for many searches at a time.
 
 Class 0 is the blank in the marginals; in the decoder the same class means start (as input) and end
 (as output). Source: Watanabe et al. 2017, Hori et al. 2017; pre-beam and end detection as is usual.
@@ -20,22 +18,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from legonn_core.search.ctc import CtcPrefixScorer, Floats, ForwardState
-from legonn_core.search.hypothesis import Hypothesis
+from legonn_core.search.ctc import class_rows
 
 PRE_BEAM_RATIO = 1.5
 """Tokens that each hypothesis may go on with, by the beam: the decoder's best, and a few more."""
 
-PRE_BEAM_EXTRA = 4
+PRE_BEAM_EXTRA = 5
 
 CTC_ONLY_CANDIDATES = 256
 """With weight 1 the decoder may not choose: the classes with the highest peaks are tried."""
 
 LENGTH_MARGIN = 8
 """Tokens beyond the number of rows that a hypothesis may have (only without CTC can it)."""
-
-LOOP_LENGTH = 4
-LOOP_COUNT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +44,8 @@ class JointSettings:
         max_length: Most tokens of a hypothesis; None: the number of rows and a few.
         peaks: Besides the decoder's choice, try this many classes that peak highest in the
             marginals: what was clearly heard is weighed even where the decoder did not expect it.
+        patience: With a length bonus an open hypothesis might still win by tokens that cost
+            nothing; it is given up when more than this many would be needed.
     """
 
     beam: int = 5
@@ -58,6 +54,7 @@ class JointSettings:
     num_best: int = 1
     max_length: int | None = None
     peaks: int = 0
+    patience: int = 8
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_best <= self.beam:
@@ -65,34 +62,24 @@ class JointSettings:
         if not 0.0 <= self.ctc_weight <= 1.0 or not math.isfinite(self.length_bonus):
             raise ValueError(f"ctc_weight={self.ctc_weight}, length_bonus={self.length_bonus}")
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class JointState:
-    """Between two decoder steps.
-
-    Attributes:
-        last_tokens: (K,) what the decoder reads next.
-        parents: (K,) row of the previous state that each row continues.
-        scores: (K,) joint scores of the open hypotheses, best first; -inf: a dead row.
-        decoder_scores: (K,) the decoder's part, unweighted.
-        tokens: K open hypotheses, all of the same length.
-        forward: CTC state; None at weight 0.
-        finished: Best complete hypotheses so far, best first.
-        is_done: Whether nothing better can come.
-    """
-
-    last_tokens: NDArray[np.int64]
-    parents: NDArray[np.int64]
-    scores: Floats
-    decoder_scores: Floats
-    tokens: tuple[tuple[int, ...], ...]
-    forward: ForwardState | None
-    finished: tuple[Hypothesis, ...]
-    is_done: bool
+    @property
+    def num_choices(self) -> int:
+        """How many of the decoder's best classes each hypothesis may go on with, the end too."""
+        return math.ceil(PRE_BEAM_RATIO * self.beam) + PRE_BEAM_EXTRA
 
 
 class JointBeamSearch:
-    """One segment's search; holds what does not change while it runs."""
+    """One segment's search: what does not change while it runs.
+
+    Attributes:
+        settings: How to search.
+        forced: Tokens that every hypothesis begins with.
+        eos: Class that ends a hypothesis in the decoder's output and starts it in its input.
+        num_classes: V.
+        max_length: Most tokens of a hypothesis.
+        heard: (C,) classes tried after every hypothesis, ascending.
+        segment: (V, U) probabilities, classes first; None if CTC is not asked.
+    """
 
     def __init__(
         self,
@@ -115,200 +102,26 @@ class JointBeamSearch:
         Raises:
             ValueError: If a forced token is no token of the vocabulary.
         """
-        num_rows, num_classes = log_probs.shape
-        if any(not 0 <= token < num_classes or token in (eos, blank) for token in forced):
+        num_rows, self.num_classes = log_probs.shape
+        silent = (eos, blank)
+        if any(not 0 <= token < self.num_classes or token in silent for token in forced):
             raise ValueError("a forced token is the blank, the end, or outside the vocabulary")
-        self.settings = settings
+        self.settings, self.eos, self.blank = settings, eos, blank
         self.forced = tuple(int(token) for token in forced)
-        self._eos = eos
-        self._num_classes = num_classes
-        self._silent = sorted({eos, blank})
         limit = num_rows + LENGTH_MARGIN if settings.max_length is None else settings.max_length
-        self._max_length = max(limit, len(self.forced))
-        self._ctc = CtcPrefixScorer(log_probs, blank=blank) if settings.ctc_weight > 0 else None
-        alone = settings.ctc_weight == 1.0
-        self._ctc_choices = self._peaks(log_probs, CTC_ONLY_CANDIDATES) if alone else None
-        self._heard = self._peaks(log_probs, settings.peaks if self._ctc else 0)
+        self.max_length = max(limit, len(self.forced))
+        count = CTC_ONLY_CANDIDATES if settings.ctc_weight == 1.0 else settings.peaks
+        hears = settings.ctc_weight > 0
+        self.segment = class_rows(log_probs) if hears else None
+        self.heard = _peaks(log_probs, count if hears else 0, silent)
 
-    def start(self) -> JointState:
-        """Row 0 is the empty hypothesis, the others are dead; ``last_tokens`` is the start mark."""
-        beam = self.settings.beam
-        scores = np.full(beam, -np.inf)
-        scores[0] = 0.0
-        return JointState(
-            last_tokens=np.full(beam, self._eos, np.int64),
-            parents=np.arange(beam, dtype=np.int64),
-            scores=scores,
-            decoder_scores=np.zeros(beam),
-            tokens=((),) * beam,
-            forward=None if self._ctc is None else self._ctc.start(beam),
-            finished=(),
-            is_done=False,
-        )
 
-    def advance(self, state: JointState, decoder_log_probs: NDArray[np.float32]) -> JointState:
-        """Take one step.
-
-        Args:
-            state: Not done.
-            decoder_log_probs: (K, V) natural logarithms of each row's next token or end; values of
-                dead rows are ignored.
-        """
-        expected = (self.settings.beam, self._num_classes)
-        if decoder_log_probs.shape != expected:
-            raise ValueError(f"decoder_log_probs {decoder_log_probs.shape}, expected {expected}")
-        alive = np.isfinite(state.scores)[:, None]
-        following = np.where(alive, decoder_log_probs.astype(np.float64), -np.inf)
-        decoder_scores = state.decoder_scores[:, None] + following
-        length = len(state.tokens[0])
-        if length < len(self.forced):
-            candidates = np.full((self.settings.beam, 1), self.forced[length], np.int64)
-            scores = self._joint(state, decoder_scores, candidates)
-            return self._keep(state, decoder_scores, candidates, scores, state.finished)
-        candidates = self._candidates(following)
-        scores = self._joint(state, decoder_scores, candidates)
-        looping = np.array([self._is_looping(tokens) for tokens in state.tokens])
-        scores[looping | (length >= self._max_length)] = -np.inf
-        finished = self._finish_rows(state, decoder_scores, scores)
-        return self._keep(state, decoder_scores, candidates, scores, finished)
-
-    def finish(self, state: JointState) -> list[Hypothesis]:
-        """The best hypotheses, best first; never none, and each begins with the forced tokens.
-
-        Hypotheses still open are used only if none was completed.
-        """
-        if state.finished:
-            return list(state.finished[: self.settings.num_best])
-        rows = zip(state.tokens, state.scores, state.decoder_scores, strict=True)
-        found = [
-            Hypothesis(tokens, float(score), float(decoder_score))
-            for tokens, score, decoder_score in rows
-            if math.isfinite(score) and len(tokens) >= len(self.forced)
-        ]
-        found.sort(key=lambda hypothesis: hypothesis.rank)
-        return found[: self.settings.num_best] or [Hypothesis(self.forced, -math.inf)]
-
-    def _candidates(self, following: Floats) -> NDArray[np.int64]:
-        """(K, C) next tokens worth scoring, ascending in each row, never the end or the blank."""
-        if self._ctc_choices is not None:
-            return np.tile(self._ctc_choices, (self.settings.beam, 1))
-        wanted = math.ceil(PRE_BEAM_RATIO * self.settings.beam) + PRE_BEAM_EXTRA
-        wanted += len(self._heard)
-        wanted = min(wanted, self._num_classes - len(self._silent))
-        ranking = -following
-        ranking[:, self._heard] = -np.inf
-        ranking[:, self._silent] = np.inf
-        if wanted < self._num_classes - len(self._silent):
-            chosen = np.argpartition(ranking, wanted, axis=1)[:, :wanted]
-        else:
-            chosen = np.argsort(ranking, axis=1, kind="stable")[:, :wanted]
-        chosen.sort(axis=1)
-        return chosen
-
-    def _peaks(self, log_probs: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-        """(C,) the ``count`` classes with the highest peaks, ascending."""
-        peaks = log_probs.max(axis=0, initial=-np.inf)
-        order = np.argsort(-peaks, kind="stable")
-        return np.sort(order[~np.isin(order, self._silent)][:count])
-
-    def _joint(
-        self, state: JointState, decoder_scores: Floats, candidates: NDArray[np.int64]
-    ) -> Floats:
-        """(K, C) joint scores of the open hypotheses with one more token."""
-        chosen = np.take_along_axis(decoder_scores, candidates, axis=1)
-        ctc = None
-        if self._ctc is not None and state.forward is not None:
-            ctc = self._ctc.scores(state.forward, candidates)
-        alive = np.isfinite(state.scores)[:, None]
-        return np.where(alive, self._mix(chosen, ctc, len(state.tokens[0]) + 1), -np.inf)
-
-    def _mix(self, decoder_scores: Floats, ctc: Floats | None, length: int) -> Floats:
-        weight, bonus = self.settings.ctc_weight, self.settings.length_bonus * length
-        if ctc is None:
-            return decoder_scores + bonus
-        if weight == 1.0:  # a decoder's -inf must not become NaN
-            return ctc + bonus
-        return (1.0 - weight) * decoder_scores + weight * ctc + bonus
-
-    def _finish_rows(
-        self, state: JointState, decoder_scores: Floats, open_scores: Floats
-    ) -> tuple[Hypothesis, ...]:
-        """Add the rows whose end ranks among the K best continuations; the best of all are kept.
-
-        A row that cannot go on (too long, in a loop) ends whatever its rank.
-        """
-        beam = self.settings.beam
-        ctc = None
-        if self._ctc is not None and state.forward is not None:
-            ctc = self._ctc.totals(state.forward)
-        length = len(state.tokens[0])
-        ends = self._mix(decoder_scores[:, self._eos], ctc, length)
-        ends = np.where(np.isfinite(state.scores), ends, -np.inf)
-        rivals = np.sort(np.concatenate([open_scores.ravel(), ends]))
-        bar = rivals[-beam]
-        stuck = ~np.isfinite(open_scores).any(axis=1)
-        ending = np.flatnonzero(np.isfinite(ends) & ((ends >= bar) | stuck))
-        found = [
-            Hypothesis(
-                tokens=state.tokens[row],
-                score=float(ends[row]),
-                decoder_score=float(decoder_scores[row, self._eos]),
-                ctc_score=0.0 if ctc is None else float(ctc[row]),
-            )
-            for row in ending.tolist()
-        ]
-        ranked = sorted([*state.finished, *found], key=lambda hypothesis: hypothesis.rank)
-        return tuple(ranked[:beam])
-
-    def _keep(
-        self,
-        state: JointState,
-        decoder_scores: Floats,
-        candidates: NDArray[np.int64],
-        scores: Floats,
-        finished: tuple[Hypothesis, ...],
-    ) -> JointState:
-        """The K best continuations become the rows of the next state."""
-        beam, width = self.settings.beam, candidates.shape[1]
-        order = np.argsort(-scores, axis=None, kind="stable")[:beam]
-        parents, columns = order // width, order % width
-        kept = scores[parents, columns]
-        last_tokens = candidates[parents, columns]
-        tokens = tuple(
-            (*state.tokens[parent], token)
-            for parent, token in zip(parents.tolist(), last_tokens.tolist(), strict=True)
-        )
-        forward = None
-        if self._ctc is not None and state.forward is not None:
-            forward = self._ctc.extend(state.forward.select(parents), last_tokens)
-        return JointState(
-            last_tokens=last_tokens,
-            parents=parents,
-            scores=kept,
-            decoder_scores=np.where(
-                np.isfinite(kept), decoder_scores[parents, last_tokens], -np.inf
-            ),
-            tokens=tokens,
-            forward=forward,
-            finished=finished,
-            is_done=self._is_done(kept, len(tokens[0]), finished),
-        )
-
-    def _is_done(self, scores: Floats, length: int, finished: tuple[Hypothesis, ...]) -> bool:
-        """No open hypothesis can enter the best any more: both voices fall with every token."""
-        best = scores.max()
-        if not math.isfinite(best):
-            return True
-        if len(finished) < self.settings.num_best:
-            return False
-        gain = max(self.settings.length_bonus, 0.0) * max(self._max_length - length, 0)
-        return bool(best + gain <= finished[self.settings.num_best - 1].score)
-
-    def _is_looping(self, tokens: tuple[int, ...]) -> bool:
-        """Whether the newest tokens, forced ones apart, say the same four or more three times."""
-        free = tokens[len(self.forced) :]
-        for size in range(LOOP_LENGTH, len(free) // LOOP_COUNT + 1):
-            tail = free[-size:]
-            if all(free[-size * (n + 1) : -size * n] == tail for n in range(1, LOOP_COUNT)):
-                return True
-        return False
+def _peaks(
+    log_probs: NDArray[np.float32], count: int, silent: tuple[int, ...]
+) -> NDArray[np.int64]:
+    """(C,) the ``count`` classes with the highest peaks, ascending."""
+    if count == 0:
+        return np.zeros(0, np.int64)
+    peaks = log_probs.max(axis=0, initial=-np.inf)
+    order = np.argsort(-peaks, kind="stable")
+    return np.sort(order[~np.isin(order, silent)][:count])

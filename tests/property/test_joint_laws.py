@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from legonn_core.search.ctc import CtcPrefixScorer
+from legonn_core.search.ctc import CtcPrefixScorer, class_rows
 from legonn_core.search.hypothesis import Hypothesis
-from legonn_core.search.joint import JointBeamSearch, JointSettings, JointState
+from legonn_core.search.joint import JointBeamSearch, JointSettings
+from legonn_core.search.lanes import Lanes, advance, finish, start
 
 Tokens = tuple[int, ...]
 Decoder = Callable[[Tokens], NDArray[np.float64]]
@@ -40,22 +41,46 @@ def scripted(seed: int, classes: int) -> Decoder:
 
 
 def run(search: JointBeamSearch, decoder: Decoder) -> tuple[list[Hypothesis], int]:
-    """Drive a search as an engine does, with memory reordered by ``parents``."""
-    state = search.start()
-    memory: list[Tokens] = [()] * search.settings.beam
-    steps = 0
-    while not state.is_done:
-        assert state.last_tokens.shape == state.scores.shape == (search.settings.beam,)
-        if steps:
-            pairs = zip(state.parents.tolist(), state.last_tokens.tolist(), strict=True)
-            memory = [(*memory[parent], token) for parent, token in pairs]
-        assert tuple(memory) == state.tokens
-        rows = np.stack([decoder(tokens) for tokens in memory])
-        rows[~np.isfinite(state.scores)] = np.nan  # a dead row's answer must not matter
-        state = search.advance(state, rows.astype(np.float32))
-        steps += 1
-        assert steps < 200
-    return search.finish(state), steps
+    """Drive one search."""
+    (found,), (steps,) = run_all([search], [decoder])
+    return found, steps
+
+
+def run_all(
+    searches: list[JointBeamSearch], decoders: list[Decoder]
+) -> tuple[list[list[Hypothesis]], list[int]]:
+    """Drive searches together as an engine does, with memory reordered by ``parents``."""
+    lanes = start(searches)
+    count, beam = lanes.scores.shape
+    memory: list[list[Tokens]] = [[()] * beam for _ in searches]
+    found: list[list[Hypothesis]] = [[] for _ in searches]
+    steps = [0] * count
+    numbers = list(range(count))
+    while numbers:
+        assert lanes.last_tokens.shape == lanes.scores.shape == (len(numbers), beam)
+        rows = []
+        for lane, number in enumerate(numbers):
+            if steps[number]:
+                pairs = zip(
+                    lanes.parents[lane].tolist(), lanes.last_tokens[lane].tolist(), strict=True
+                )
+                memory[number] = [(*memory[number][parent], token) for parent, token in pairs]
+            rows.append(np.stack([decoders[number](tokens) for tokens in memory[number]]))
+        values = np.stack(rows)
+        values[~np.isfinite(lanes.scores)] = np.nan  # a dead row's answer must not matter
+        lanes = advance(lanes, values.astype(np.float32))
+        for number in numbers:
+            steps[number] += 1
+            assert steps[number] < 200
+        is_done = lanes.is_done.tolist()
+        for lane, number in enumerate(numbers):
+            if is_done[lane]:
+                found[number] = finish(lanes, lane)
+        kept = [lane for lane in range(len(numbers)) if not is_done[lane]]
+        numbers = [numbers[lane] for lane in kept]
+        if kept and len(kept) < len(is_done):
+            lanes = lanes.select(kept)
+    return found, steps
 
 
 def ctc_masses(log_probs: NDArray[np.float32]) -> dict[Tokens, float]:
@@ -83,18 +108,22 @@ def ranked(scores: dict[Tokens, float], count: int) -> list[Tokens]:
 def test_prefix_scores_equal_enumeration(seed: int, rows: int, classes: int) -> None:
     log_probs = distributions(seed, (rows, classes))
     full = ctc_masses(log_probs)
-    scorer = CtcPrefixScorer(log_probs)
+    scorer = CtcPrefixScorer([class_rows(log_probs)])
     for tokens in [(), (1,), (1, 1), (classes - 1, 1), (1, 1, 1)]:
         state = scorer.start(1)
         for token in tokens:
-            state = scorer.extend(state, np.array([token]))
-        total = float(scorer.totals(state)[0])
-        assert math.exp(total) == pytest.approx(math.exp(full.get(tokens, -math.inf)), rel=1e-6)
-        candidates = np.arange(1, classes)[None]
-        for token, score in zip(candidates[0], scorer.scores(state, candidates)[0], strict=True):
+            state = scorer.extend(state, np.array([[token]]))
+        total = float(scorer.totals(state)[0, 0])
+        assert math.exp(total) == pytest.approx(math.exp(full.get(tokens, -math.inf)), rel=2e-6)
+        candidates = np.arange(1, classes)[None, None]
+        ahead = scorer.continuations(state)
+        scores = scorer.scores(ahead, candidates)[0, 0]
+        shared = scorer.shared_scores(ahead, candidates[0], scorer.rows_of(candidates[0]))[0, 0]
+        assert scores == pytest.approx(shared, rel=1e-6, abs=1e-6)
+        for token, score in zip(candidates[0, 0], scores, strict=True):
             grown = (*tokens, int(token))
             begins = [math.exp(p) for other, p in full.items() if other[: len(grown)] == grown]
-            assert math.exp(score) == pytest.approx(math.fsum(begins), rel=1e-6, abs=1e-300)
+            assert math.exp(score) == pytest.approx(math.fsum(begins), rel=2e-6, abs=1e-300)
 
 
 @settings(max_examples=25, deadline=None)
@@ -205,11 +234,11 @@ def test_forced_tokens_that_do_not_fit_are_still_returned() -> None:
 
 def test_a_search_stopped_early_returns_what_is_open() -> None:
     search = JointBeamSearch(JointSettings(beam=2, num_best=2), distributions(3, (9, 5)))
-    state: JointState = search.start()
-    assert search.finish(state)[0].tokens == ()
-    never_ends = np.tile(np.array([-30.0, -1, -2, -3, -4]), (2, 1)).astype(np.float32)
-    state = search.advance(search.advance(state, never_ends), never_ends)
-    found = search.finish(state)
+    lanes: Lanes = start([search])
+    assert finish(lanes, 0)[0].tokens == ()
+    never_ends = np.tile(np.array([-30.0, -1, -2, -3, -4]), (1, 2, 1)).astype(np.float32)
+    lanes = advance(advance(lanes, never_ends), never_ends)
+    found = finish(lanes, 0)
     assert [len(hypothesis.tokens) for hypothesis in found] == [2, 2]
     assert found[0].score >= found[1].score
 
@@ -227,4 +256,6 @@ def test_nonsense_is_refused() -> None:
             JointSettings(**worse)
     search = JointBeamSearch(JointSettings(), rows)
     with pytest.raises(ValueError, match="expected"):
-        search.advance(search.start(), np.zeros((5, 4), np.float32))
+        advance(start([search]), np.zeros((1, 5, 4), np.float32))
+    with pytest.raises(ValueError, match="one beam"):
+        start([search, JointBeamSearch(JointSettings(beam=2), rows)])

@@ -16,9 +16,11 @@ from legonn_core.errors import (
 )
 from legonn_core.interface import codec
 from legonn_core.interface.marginals import Marginals
-from legonn_core.runtime.decoder_engine import COHORT_REQUESTS, PEAKS, DecoderEngine
+from legonn_core.runtime.decoder_engine import PEAKS, DecoderEngine
 from legonn_core.runtime.messages import DecodeJob, DecodeKind, DecodeResult
-from legonn_core.search.joint import JointBeamSearch, JointSettings
+from legonn_core.runtime.plan import Limits
+from legonn_core.search.joint import JointSettings
+from tests.support.simple_search import SimpleSearch
 from tests.support.tiny import DECODER, NUM_CLASSES
 
 
@@ -74,7 +76,7 @@ def by_hand(module, job: DecodeJob) -> list[tuple[tuple[int, ...], float]]:
         length_bonus=0.0,
         peaks=PEAKS,
     )
-    search = JointBeamSearch(settings, block.dense(NUM_CLASSES), forced=job.forced)
+    search = SimpleSearch(settings, block.dense(NUM_CLASSES), forced=job.forced)
     network, found = module.network, search.start()
     with torch.no_grad():
         ids = torch.from_numpy(block.ids.astype(np.int64))[None]
@@ -142,10 +144,11 @@ def test_requests_may_join_while_others_run(engine, decoder_module, fingerprint)
         assert [hypothesis.tokens for hypothesis in answer.hypotheses] == expected, key
 
 
-def test_more_requests_than_a_cohort_holds(engine, fingerprint):
+def test_more_requests_than_a_step_holds(engine, fingerprint):
     job = DecodeJob(DECODER, (marginals(5, fingerprint),), beam=2)
-    found = run(engine, {str(i): job for i in range(COHORT_REQUESTS + 5)})
-    assert len(found) == COHORT_REQUESTS + 5
+    count = Limits().max_rows // 2 + 5
+    found = run(engine, {str(i): job for i in range(count)})
+    assert len(found) == count
     assert len({answer.hypotheses[0].tokens for answer in found.values()}) == 1
 
 

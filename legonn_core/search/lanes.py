@@ -1,0 +1,378 @@
+"""The steps of many joint searches at once: R lanes of one beam width, each a search of its own.
+
+A step machine: the caller runs the decoder on ``lanes.last_tokens``, hands its log-probabilities to
+``advance``, reorders its own memory by ``lanes.parents``, and so on; between two steps lanes may
+leave (``select``) and others join (``join``). One decoder call and one set of array operations
+serve all of them, and no torch is needed here. What a lane finds does not depend on its neighbours:
+the only thing they share is padding.
+
+Every lane has K rows, dead ones with score -inf, so batches keep their shape.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from legonn_core.search.ctc import Continuations, CtcPrefixScorer, Floats, ForwardState, Ids
+from legonn_core.search.fixed import Fixed
+from legonn_core.search.history import History
+from legonn_core.search.hypothesis import Hypothesis
+from legonn_core.search.joint import JointBeamSearch
+
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lanes:
+    """R searches between two decoder steps.
+
+    Attributes:
+        searches: What they search.
+        fixed: The same as arrays.
+        lengths: (R,) tokens of the open hypotheses, forced ones included.
+        last_tokens: (R, K) what the decoder reads next.
+        parents: (R, K) row of the previous state that each row continues.
+        scores: (R, K) joint scores of the open hypotheses, best first; -inf: a dead row.
+        decoder_scores: (R, K) the decoder's part, unweighted.
+        history: Their tokens.
+        forward: CTC state; None if no lane asks CTC.
+        finished: For each lane its best complete hypotheses so far, best first.
+    """
+
+    searches: tuple[JointBeamSearch, ...]
+    fixed: Fixed
+    lengths: Ids
+    last_tokens: Ids
+    parents: Ids
+    scores: Floats
+    decoder_scores: Floats
+    history: History
+    forward: ForwardState | None
+    finished: tuple[tuple[Hypothesis, ...], ...]
+
+    @property
+    def beam(self) -> int:
+        """K."""
+        return self.scores.shape[1]
+
+    @property
+    def num_choices(self) -> int:
+        """How many of the decoder's best classes ``advance`` looks at."""
+        return min(self.searches[0].settings.num_choices, self.searches[0].num_classes)
+
+    @property
+    def is_done(self) -> Flags:
+        """(R,) whether nothing better can come: both voices fall with every token."""
+        best = self.scores.max(axis=1)
+        bar = np.array(
+            [
+                found[search.settings.num_best - 1].score
+                if len(found) >= search.settings.num_best
+                else -math.inf
+                for search, found in zip(self.searches, self.finished, strict=True)
+            ]
+        )
+        left = np.minimum(self.fixed.max_length - self.lengths, self.fixed.patience)
+        gain = np.maximum(self.fixed.bonus[:, 0, 0], 0.0) * np.maximum(left, 0)
+        done: Flags = ~np.isfinite(best) | (np.isfinite(bar) & (best + gain <= bar))
+        return done
+
+    def select(self, indices: Sequence[int]) -> Lanes:
+        """The lanes at ``indices`` only, at least one."""
+        chosen = list(indices)
+        searches = tuple(self.searches[i] for i in chosen)
+        fixed = Fixed.of(searches)
+        forward = None
+        if fixed.scorer is not None and self.forward is not None:
+            forward = self.forward.segments(chosen).padded(fixed.scorer.num_rows)
+        return Lanes(
+            searches=searches,
+            fixed=fixed,
+            lengths=self.lengths[chosen],
+            last_tokens=self.last_tokens[chosen],
+            parents=self.parents[chosen],
+            scores=self.scores[chosen],
+            decoder_scores=self.decoder_scores[chosen],
+            history=self.history.select(chosen),
+            forward=forward,
+            finished=tuple(self.finished[i] for i in chosen),
+        )
+
+
+def start(searches: Sequence[JointBeamSearch]) -> Lanes:
+    """Begin searches of one beam width together.
+
+    Row 0 of each is the empty hypothesis, the others are dead; ``last_tokens`` is the start mark.
+    """
+    count, beam = len(searches), searches[0].settings.beam
+    if any(search.settings.beam != beam for search in searches):
+        raise ValueError("lanes have one beam width")
+    fixed = Fixed.of(searches)
+    scores = np.full((count, beam), -np.inf)
+    scores[:, 0] = 0.0
+    return Lanes(
+        searches=tuple(searches),
+        fixed=fixed,
+        lengths=np.zeros(count, np.int64),
+        last_tokens=np.repeat(np.array([[search.eos] for search in searches]), beam, axis=1),
+        parents=np.tile(np.arange(beam), (count, 1)),
+        scores=scores,
+        decoder_scores=np.zeros((count, beam)),
+        history=History.start(count, beam),
+        forward=None if fixed.scorer is None else fixed.scorer.start(beam),
+        finished=((),) * count,
+    )
+
+
+def join(first: Lanes, second: Lanes) -> Lanes:
+    """The lanes of both, in that order; they must have one beam width."""
+    searches = (*first.searches, *second.searches)
+    fixed = Fixed.of(searches)
+    forward = None
+    if fixed.scorer is not None:
+        parts = [
+            (
+                CtcPrefixScorer(
+                    [np.zeros((lanes.searches[0].num_classes, 0), np.float32)] * len(lanes.searches)
+                ).start(lanes.beam)
+                if lanes.forward is None
+                else lanes.forward
+            ).padded(fixed.scorer.num_rows)
+            for lanes in (first, second)
+        ]
+        forward = ForwardState(
+            *(
+                np.concatenate([getattr(part, name) for part in parts])
+                for name in ("token", "blank", "last")
+            )
+        )
+
+    def both(name: str) -> NDArray[np.float64]:
+        joined: NDArray[np.float64] = np.concatenate([getattr(first, name), getattr(second, name)])
+        return joined
+
+    return Lanes(
+        searches=searches,
+        fixed=fixed,
+        lengths=np.concatenate([first.lengths, second.lengths]),
+        last_tokens=np.concatenate([first.last_tokens, second.last_tokens]),
+        parents=np.concatenate([first.parents, second.parents]),
+        scores=both("scores"),
+        decoder_scores=both("decoder_scores"),
+        history=first.history.join(second.history),
+        forward=forward,
+        finished=(*first.finished, *second.finished),
+    )
+
+
+def advance(
+    lanes: Lanes, log_probs: NDArray[np.float32], best: NDArray[np.int64] | None = None
+) -> Lanes:
+    """Take one step in every lane.
+
+    Args:
+        lanes: None of them done.
+        log_probs: (R, K, V) natural logarithms of each row's next token or end; values of dead rows
+            are ignored.
+        best: (R, K, ``num_choices``) the most probable classes of ``log_probs``, in any order, for
+            a caller who can find them faster.
+
+    Raises:
+        ValueError: If ``log_probs`` has another shape.
+    """
+    expected = (*lanes.scores.shape, lanes.searches[0].num_classes)
+    if log_probs.shape != expected:
+        raise ValueError(f"log_probs {log_probs.shape}, expected {expected}")
+    if best is None:
+        best = np.argpartition(-log_probs, lanes.num_choices - 1)[:, :, : lanes.num_choices]
+    candidates, is_valid = _candidates(lanes, best)
+    alive = np.isfinite(lanes.scores)
+    following = np.take_along_axis(log_probs, candidates, axis=2).astype(np.float64)
+    decoder_scores = lanes.decoder_scores[:, :, None] + following
+    scores = lanes.fixed.mix(
+        decoder_scores, _ctc_scores(lanes, candidates, best.shape[2]), lanes.lengths + 1
+    )
+    is_valid &= alive[:, :, None]
+    waits = lanes.lengths < lanes.fixed.num_forced
+    over = (lanes.lengths >= lanes.fixed.max_length)[:, None] | lanes.history.is_looping
+    is_valid &= ~(over & ~waits[:, None])[:, :, None]
+    scores = np.where(is_valid, scores, -np.inf)
+    chosen = _best_of(scores)
+    finished = _finish(lanes, log_probs, np.take_along_axis(_flat(scores), chosen, axis=1), scores)
+    return _keep(lanes, candidates, scores, decoder_scores, chosen, finished)
+
+
+def read_forced(lanes: Lanes, log_probs: NDArray[np.float32]) -> Lanes:
+    """Take all forced tokens at once: what ``advance`` would reach by as many steps.
+
+    Args:
+        lanes: As ``start`` gives them, their forced beginnings equally long and not empty.
+        log_probs: (R, F, V) natural logarithms of the token behind the start and every forced token
+            but the last.
+    """
+    forced = np.array([search.forced for search in lanes.searches])
+    following = np.take_along_axis(log_probs, forced[:, :, None], axis=2)[:, :, 0]
+    decoder_scores = following.astype(np.float64).sum(axis=1)
+    ctc, state, scorer = None, None, lanes.fixed.scorer
+    if scorer is not None:
+        state = scorer.start(1)
+        for index in range(forced.shape[1]):
+            token = forced[:, index : index + 1]
+            if index == forced.shape[1] - 1:
+                ctc = scorer.scores(scorer.continuations(state), token[:, :, None])
+            state = scorer.extend(state, token)
+    lengths = np.full(len(forced), forced.shape[1])
+    first = lanes.fixed.mix(decoder_scores[:, None, None], ctc, lengths)[:, 0, 0]
+    scores = np.full(lanes.scores.shape, -np.inf)
+    scores[:, 0] = first
+    return replace(
+        lanes,
+        lengths=lengths,
+        last_tokens=np.repeat(forced[:, -1:], lanes.beam, axis=1),
+        scores=scores,
+        decoder_scores=np.repeat(decoder_scores[:, None], lanes.beam, axis=1),
+        history=History.of(forced, lanes.beam),
+        forward=None if state is None else state.select(np.zeros(scores.shape, np.int64)),
+    )
+
+
+def finish(lanes: Lanes, lane: int) -> list[Hypothesis]:
+    """The best hypotheses of a lane, best first; never none, each with the forced tokens first.
+
+    Hypotheses still open are used only if none was completed.
+    """
+    search = lanes.searches[lane]
+    wanted = search.settings.num_best
+    if lanes.finished[lane]:
+        return list(lanes.finished[lane][:wanted])
+    if lanes.lengths[lane] < len(search.forced):
+        return [Hypothesis(search.forced, -math.inf)]
+    found = [
+        Hypothesis(
+            lanes.history.tokens_of(lane, row, int(lanes.lengths[lane])),
+            float(lanes.scores[lane, row]),
+            float(lanes.decoder_scores[lane, row]),
+        )
+        for row in np.flatnonzero(np.isfinite(lanes.scores[lane])).tolist()
+    ]
+    found.sort(key=lambda hypothesis: hypothesis.rank)
+    return found[:wanted] or [Hypothesis(search.forced, -math.inf)]
+
+
+def _candidates(lanes: Lanes, best: Ids) -> tuple[Ids, Flags]:
+    """(R, K, P + H) next tokens worth scoring, the decoder's choice first, and which are valid."""
+    fixed, (count, beam, num_best) = lanes.fixed, best.shape
+    heard = np.broadcast_to(fixed.heard[:, None], (count, beam, fixed.heard.shape[1]))
+    candidates = np.concatenate([best, heard], axis=2)
+    is_valid = np.empty(candidates.shape, np.bool_)
+    lane_of = np.arange(count)[:, None, None]
+    is_valid[:, :, :num_best] = ~fixed.is_heard[lane_of, best] & fixed.chooses
+    is_valid[:, :, num_best:] = True
+    eos, blank = lanes.searches[0].eos, lanes.searches[0].blank
+    is_valid &= candidates != eos
+    if blank != eos:
+        is_valid &= candidates != blank
+    for lane in np.flatnonzero(lanes.lengths < fixed.num_forced).tolist():
+        candidates[lane, :, 0] = lanes.searches[lane].forced[int(lanes.lengths[lane])]
+        is_valid[lane] = False
+        is_valid[lane, :, 0] = True
+    return candidates, is_valid
+
+
+def _ctc_scores(lanes: Lanes, candidates: Ids, num_best: int) -> Floats | None:
+    """(R, K, C) CTC prefix scores of the candidates, the first ``num_best`` of them each row's."""
+    fixed = lanes.fixed
+    if fixed.scorer is None or lanes.forward is None:
+        return None
+    ahead: Continuations = fixed.scorer.continuations(lanes.forward)
+    own = fixed.scorer.scores(ahead, candidates[:, :, :num_best])
+    shared = fixed.scorer.shared_scores(ahead, fixed.heard, fixed.heard_rows)
+    return np.concatenate([own, shared], axis=2)
+
+
+def _flat(scores: Floats) -> Floats:
+    return scores.reshape(len(scores), -1)
+
+
+def _best_of(scores: Floats) -> Ids:
+    """(R, K) indices of the K best of each lane's K · C continuations, best first."""
+    beam, flat = scores.shape[1], _flat(scores)
+    if flat.shape[1] > beam:
+        chosen = np.sort(np.argpartition(-flat, beam - 1, axis=1)[:, :beam], axis=1)
+    else:
+        chosen = np.tile(np.arange(beam), (len(flat), 1))
+    order = np.argsort(-np.take_along_axis(flat, chosen, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(chosen, order, axis=1)
+
+
+def _finish(
+    lanes: Lanes, log_probs: NDArray[np.float32], kept: Floats, scores: Floats
+) -> tuple[tuple[Hypothesis, ...], ...]:
+    """Add the rows whose end ranks among the K best continuations; the best of all are kept.
+
+    A row that cannot go on (too long, in a loop) ends whatever its rank.
+    """
+    fixed = lanes.fixed
+    decoder_scores = lanes.decoder_scores + log_probs[:, :, lanes.searches[0].eos]
+    ctc = None
+    if fixed.scorer is not None and lanes.forward is not None:
+        ctc = fixed.scorer.totals(lanes.forward)
+    ends = fixed.mix(
+        decoder_scores[:, :, None], None if ctc is None else ctc[:, :, None], lanes.lengths
+    )[:, :, 0]
+    may_end = np.isfinite(lanes.scores) & (lanes.lengths >= fixed.num_forced)[:, None]
+    ends = np.where(may_end, ends, -np.inf)
+    bar = -np.partition(-np.concatenate([kept, ends], axis=1), lanes.beam - 1, axis=1)
+    is_stuck = ~np.isfinite(scores).any(axis=2)
+    ending = np.isfinite(ends) & ((ends >= bar[:, lanes.beam - 1 : lanes.beam]) | is_stuck)
+    finished = list(lanes.finished)
+    for lane in np.flatnonzero(ending.any(axis=1)).tolist():
+        has_ctc = ctc is not None and lanes.searches[lane].segment is not None
+        found = [
+            Hypothesis(
+                tokens=lanes.history.tokens_of(lane, row, int(lanes.lengths[lane])),
+                score=float(ends[lane, row]),
+                decoder_score=float(decoder_scores[lane, row]),
+                ctc_score=float(ctc[lane, row]) if ctc is not None and has_ctc else 0.0,
+            )
+            for row in np.flatnonzero(ending[lane]).tolist()
+        ]
+        ranked = sorted([*finished[lane], *found], key=lambda hypothesis: hypothesis.rank)
+        finished[lane] = tuple(ranked[: lanes.beam])
+    return tuple(finished)
+
+
+def _keep(
+    lanes: Lanes,
+    candidates: Ids,
+    scores: Floats,
+    decoder_scores: Floats,
+    chosen: Ids,
+    finished: tuple[tuple[Hypothesis, ...], ...],
+) -> Lanes:
+    """The K best continuations become the rows of the next state."""
+    width = candidates.shape[2]
+    parents = chosen // width
+    last_tokens = np.take_along_axis(candidates.reshape(len(chosen), -1), chosen, axis=1)
+    kept = np.take_along_axis(_flat(scores), chosen, axis=1)
+    decoder = np.take_along_axis(_flat(decoder_scores), chosen, axis=1)
+    forward = None
+    if lanes.fixed.scorer is not None and lanes.forward is not None:
+        forward = lanes.fixed.scorer.extend(lanes.forward.select(parents), last_tokens)
+    free = lanes.lengths - lanes.fixed.num_forced
+    return replace(
+        lanes,
+        lengths=lanes.lengths + 1,
+        last_tokens=last_tokens,
+        parents=parents,
+        scores=kept,
+        decoder_scores=np.where(np.isfinite(kept), decoder, -np.inf),
+        history=lanes.history.grow(parents, last_tokens, free),
+        forward=forward,
+        finished=finished,
+    )
