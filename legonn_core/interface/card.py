@@ -147,6 +147,23 @@ class TrainingRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class MarginalBands:
+    """What an encoder's marginals look like when all is well; outside, a trial is given up.
+
+    Attributes:
+        blank_low: Least share of rows whose most probable class is blank.
+        blank_high: Greatest such share.
+    """
+
+    blank_low: float = 0.0
+    blank_high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.blank_low <= self.blank_high <= 1.0:
+            raise ValueError("blank_low and blank_high lie in [0, 1], the low one below")
+
+
+@dataclass(frozen=True, slots=True)
 class ModuleCard:
     """The whole card.
 
@@ -166,6 +183,7 @@ class ModuleCard:
         decoding: Decoders; encoders may suggest what suits their marginals.
         training: Provenance.
         scores: Measured figures by name, for example ``librispeech_test_other_100.wer``.
+        bands: What its marginals look like in service; encoders only, may be absent.
         num_parameters: Of the whole module.
         created: Date, ``YYYY-MM-DD``.
     """
@@ -187,6 +205,7 @@ class ModuleCard:
     calibration: Calibration = field(default_factory=Calibration)
     decoding: DecodingDefaults = field(default_factory=DecodingDefaults)
     scores: dict[str, float] = field(default_factory=dict)
+    bands: MarginalBands | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", self.name):

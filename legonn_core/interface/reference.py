@@ -41,6 +41,8 @@ class ModuleDescription:
         vocabulary: Name such as ``en/1``.
         ctc_weight: What the card suggests for decoding; an encoder's suits its marginals.
         length_bonus: Likewise.
+        blank_band: Least and greatest share of blank rows that its card promises; None if it names
+            no band.
         memory_bytes: Of its weights and of the state of all slots; 0 when not known.
         load_seconds: Time spent reading and checking it here; 0 when not known.
         warm_seconds: Time spent running it once before service; 0 when not known.
@@ -61,6 +63,7 @@ class ModuleDescription:
     ctc_weight: float = 0.3
     length_bonus: float = 0.0
     scores: dict[str, float] = field(default_factory=dict)
+    blank_band: tuple[float, float] | None = None
     memory_bytes: int = 0
     load_seconds: float = 0.0
     warm_seconds: float = 0.0

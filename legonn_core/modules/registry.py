@@ -68,6 +68,7 @@ def describe(card: ModuleCard) -> ModuleDescription:
         ctc_weight=card.decoding.ctc_weight,
         length_bonus=card.decoding.length_bonus,
         scores=dict(card.scores),
+        blank_band=(card.bands.blank_low, card.bands.blank_high) if card.bands else None,
     )
 
 

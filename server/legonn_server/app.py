@@ -27,9 +27,11 @@ from legonn_core.errors import (
     StateLost,
     Unavailable,
 )
+from legonn_core.runtime.messages import ModuleRef
 from legonn_server.backends.embedded import EmbeddedBackend, EmbeddedOptions
 from legonn_server.backends.fake import FakeBackend, FakeScript
 from legonn_server.backends.protocol import Backend
+from legonn_server.backends.rehearsal import ProcessRehearsal, Rehearsal, RehearsalOptions
 from legonn_server.config.settings import (
     DEFAULT_HTTP,
     DEFAULT_METRICS,
@@ -49,6 +51,9 @@ from legonn_server.gateway.web.site import build_site
 from legonn_server.pools.decoder_pool import DecoderPool
 from legonn_server.pools.encoder_pool import EncoderPool
 from legonn_server.pools.module_manager import ModuleManager
+from legonn_server.pools.reconciler import Reconciler
+from legonn_server.pools.routes_folder import RoutesFolder
+from legonn_server.routing import routes_file
 from legonn_server.routing.admission import Admission
 from legonn_server.session.promises import Promise
 from legonn_server.telemetry.logs import log
@@ -80,12 +85,17 @@ class Gateway:
         self.metrics.build_info.labels(__version__).set(1)
         _begin_at_zero(self.metrics)
         self._health = Health()
+        modules = ModuleManager(
+            backend, self.metrics, rule=settings.swap, rehearsal=build_rehearsal(settings)
+        )
+        self._reconciler = build_reconciler(settings, modules)
         self.services = Services(
-            modules=ModuleManager(backend, self.metrics),
+            modules=modules,
             workers=Workers(
                 EncoderPool(backend, self.metrics),
                 DecoderPool(backend, self.metrics, settings.decoder_pool),
                 self.metrics,
+                pins=modules.pins,
             ),
             speech_admission=Admission(settings.admission),
             text_admission=Admission(settings.admission),
@@ -94,10 +104,12 @@ class Gateway:
             decoding=settings.decoding,
             text=settings.text,
             cache=settings.cache,
+            reconciler=self._reconciler,
         )
         self._server: grpc.aio.Server | None = None
         self._was_up = False
         self._sampling: asyncio.Task[None] | None = None
+        self._reconciling: asyncio.Task[None] | None = None
         self._web: WebServer | None = None
         self.address = ""
         self.page = ""
@@ -124,7 +136,8 @@ class Gateway:
         await self._server.start()
         await self._open_web()
         await self._backend.start()
-        await self.services.modules.start()
+        await self.services.modules.start(self._reconciler.first())
+        self._reconciling = asyncio.create_task(self._reconciler.run())
         for kind in (SPEECH, TEXT):
             self.metrics.sessions_limit.labels(kind).set(self._settings.admission.max_streams)
         self._sampling = asyncio.create_task(Sampler(self.services).run())
@@ -178,8 +191,10 @@ class Gateway:
             await self._web.stop(self.services.runners, grace_seconds=grace)
         if self._server is not None:
             await self._server.stop(grace)
-        if self._sampling is not None:
-            self._sampling.cancel()
+        for task in (self._sampling, self._reconciling):
+            if task is not None:
+                task.cancel()
+        await self.services.modules.stop()
         await self._backend.stop()
 
 
@@ -203,7 +218,9 @@ def build_backend(settings: Settings, on_state: Callable[[bool], None]) -> Backe
     folder = modules_folder(settings)
     return EmbeddedBackend(
         EmbeddedOptions(
-            command=_engine_command(settings, folder), environment=engine_environment(settings)
+            command=_engine_command(settings, folder),
+            environment=engine_environment(settings),
+            modules=_routed(settings),
         ),
         on_progress=lambda text: log(logging.INFO, text),
         on_state=on_state,
@@ -220,6 +237,36 @@ def _engine_command(settings: Settings, folder: Path) -> tuple[str, ...]:
         f"--threads={settings.server.threads}",
         f"--slots={settings.admission.max_streams}",
     )
+
+
+def build_rehearsal(settings: Settings) -> Rehearsal | None:
+    """Who tries a version before the engine loads it; the fake has no files to try."""
+    if settings.server.backend == "fake":
+        return None
+    folder = modules_folder(settings)
+    command = (sys.executable, "-m", "legonn_core.modules.check", "--nice=19", f"--store={folder}")
+    return ProcessRehearsal(
+        RehearsalOptions(command, folder, environment=engine_environment(settings))
+    )
+
+
+def build_reconciler(settings: Settings, modules: ModuleManager) -> Reconciler:
+    """Who follows the routes file, if there is one, and the clock."""
+    server = settings.server
+    folder = (
+        RoutesFolder(Path(server.routes), is_read_only=server.routes_read_only)
+        if server.routes
+        else None
+    )
+    return Reconciler(modules, folder)
+
+
+def _routed(settings: Settings) -> tuple[ModuleRef, ...]:
+    """What the routes file names: the first child loads that and nothing else."""
+    if not settings.server.routes:
+        return ()
+    text = RoutesFolder(Path(settings.server.routes)).read()
+    return () if text is None else tuple(sorted(routes_file.parse(text).refs))
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='captions page and HTTP calls (default 127.0.0.1:8080); "" for none',
     )
     parser.add_argument("--modules", metavar="DIR", help="folder of modules")
+    parser.add_argument("--routes", metavar="DIR", help="folder with routes.toml, which is watched")
     parser.add_argument("--metrics", metavar="HOST:PORT", help='/metrics address; "" for none')
     parser.add_argument("--threads", metavar="N", type=int, help="threads of the engine")
     parser.add_argument("--backend", choices=("embedded", "fake"), help="what runs the modules")
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
                 "listen",
                 "http",
                 "modules",
+                "routes",
                 "metrics",
                 "threads",
                 "backend",

@@ -272,9 +272,11 @@ async def test_modules_and_routes_are_shown_and_changed(server: Running):
         modules_pb.LoadModuleRequest(name="text-de", version="1")
     )
     assert loaded.module.name == "text-de"
-    with pytest.raises(grpc.RpcError) as caught:
-        await server.modules.WatchModules(modules_pb.WatchModulesRequest()).read()
-    assert refusal(caught.value).reason == "NOT_IMPLEMENTED"
+    watch = server.modules.WatchModules(modules_pb.WatchModulesRequest())
+    everything = await watch.read()
+    assert everything.is_snapshot and everything.routes == changed.table
+    assert [one.name for one in everything.modules][:2] == ["decoder-en", "speech-en"]
+    watch.cancel()
 
 
 async def test_health_and_reflection_answer(server: Running):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -18,6 +19,7 @@ from legonn.v1 import (
     speech_service_pb2_grpc,
     translation_service_pb2_grpc,
 )
+from legonn_core.runtime.messages import ModuleDescription
 from legonn_server.app import Gateway
 from legonn_server.backends.fake import SAMPLE_RATE, FakeBackend, FakeScript
 from legonn_server.config.settings import ServerSettings, Settings
@@ -41,14 +43,30 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    script: FakeScript | None = None, *, http: str = "", **sections: object
+    script: FakeScript | None = None,
+    *,
+    http: str = "",
+    absent: tuple[ModuleDescription, ...] = (),
+    routes: Path | None = None,
+    is_read_only: bool = False,
+    **sections: object,
 ) -> AsyncIterator[Running]:
-    """Serve on a free port for the length of a ``with`` block."""
+    """Serve on a free port for the length of a ``with`` block.
+
+    ``absent`` are modules that may be loaded, ``routes`` is the folder of a routes file.
+    """
     settings = Settings(
-        server=ServerSettings(listen="127.0.0.1:0", http=http, metrics="", backend="fake"),
+        server=ServerSettings(
+            listen="127.0.0.1:0",
+            http=http,
+            metrics="",
+            backend="fake",
+            routes=str(routes) if routes else "",
+            routes_read_only=is_read_only,
+        ),
         **sections,
     )
-    backend = FakeBackend(script)
+    backend = FakeBackend(script, absent=absent)
     gateway = Gateway(settings, backend)
     await gateway.start()
     options = (("grpc.max_send_message_length", -1),)

@@ -45,6 +45,7 @@ class EmbeddedOptions:
     Attributes:
         command: Program and arguments; ``--fd N`` is appended.
         environment: All variables of the child; None inherits.
+        modules: What the first child loads; empty leaves the choice to it.
         start_timeout_s: Longest loading and warming.
         call_timeout_s: Longest wait for one answer.
         stop_timeout_s: Longest wait for the child to leave by itself.
@@ -57,6 +58,7 @@ class EmbeddedOptions:
 
     command: tuple[str, ...]
     environment: Mapping[str, str] | None = None
+    modules: tuple[ModuleRef, ...] = ()
     start_timeout_s: float = 300.0
     call_timeout_s: float = 120.0
     stop_timeout_s: float = 5.0
@@ -185,7 +187,7 @@ class EmbeddedBackend:
 
     def _wanted(self) -> tuple[str, ...]:
         """A child that replaces another loads what was in service, whatever the store has now."""
-        refs = sorted(self._modules) if self._modules is not None else ()
+        refs = sorted(self._modules) if self._modules is not None else self._options.modules
         return tuple(f"--load={ref}" for ref in refs)
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
@@ -343,8 +345,9 @@ class EmbeddedBackend:
 
     async def unload(self, ref: ModuleRef) -> None:
         """Forget one version."""
-        await self._call(("unload", ref), object)
+        # First, so that a child which starts meanwhile does not load it again.
         self._modules = {one: what for one, what in (self._modules or {}).items() if one != ref}
+        await self._call(("unload", ref), object)
 
     async def open(self, ref: ModuleRef) -> SlotRef:
         """Take a slot, in the child that is alive now."""

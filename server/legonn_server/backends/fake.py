@@ -111,6 +111,11 @@ class _Slot:
 class FakeBackend:
     """See the module's docstring.
 
+    Args:
+        script: What it does beside answering.
+        modules: In memory from the start.
+        absent: In the store, and in memory when they are loaded.
+
     Attributes:
         num_calls: Calls of each method, for tests.
     """
@@ -120,10 +125,11 @@ class FakeBackend:
         script: FakeScript | None = None,
         *,
         modules: tuple[ModuleDescription, ...] | None = None,
+        absent: tuple[ModuleDescription, ...] = (),
     ) -> None:
         self._script = script or FakeScript()
-        self._store = {one.ref: one for one in (modules or fake_modules())}
-        self._loaded = dict(self._store)
+        self._loaded = {one.ref: one for one in (modules or fake_modules())}
+        self._store = self._loaded | {one.ref: one for one in absent}
         self._slots: dict[SlotRef, _Slot] = {}
         self._free = list(range(self._script.max_slots))
         self._epochs = itertools.count(1)

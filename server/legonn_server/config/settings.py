@@ -29,6 +29,7 @@ from legonn_server.gateway.services import CallLimits
 from legonn_server.gateway.web.policy import WebLimits
 from legonn_server.pools.decoder_pool import DecoderLimits
 from legonn_server.routing.admission import AdmissionLimits
+from legonn_server.routing.swap import DrainRule
 from legonn_server.session.endpoint import EndpointRule
 from legonn_server.session.policy import DecodingPolicy
 from legonn_server.session.text_policy import TextLimits
@@ -62,6 +63,8 @@ class ServerSettings:
         http: ``HOST:PORT`` of the captions page and the HTTP calls; empty for none.
         metrics: ``HOST:PORT`` of /metrics; empty for none.
         modules: Folder of modules; empty looks in the usual places.
+        routes: Folder that holds ``routes.toml``; empty makes routes from the modules.
+        routes_read_only: Never write that file, whatever the file system would allow.
         backend: ``embedded`` runs modules in a child process; ``fake`` needs none.
         threads: Threads of the engine; 0 leaves the choice to it.
         grace_seconds: Longest drain.
@@ -71,6 +74,8 @@ class ServerSettings:
     http: str = DEFAULT_HTTP
     metrics: str = DEFAULT_METRICS
     modules: str = ""
+    routes: str = ""
+    routes_read_only: bool = False
     backend: Literal["embedded", "fake"] = "embedded"
     threads: int = 0
     grace_seconds: float = 25.0
@@ -109,6 +114,7 @@ class Settings(BaseSettings):
     admission: AdmissionLimits = AdmissionLimits()
     limits: CallLimits = CallLimits()
     web: WebLimits = WebLimits()
+    swap: DrainRule = DrainRule()
     endpoint: EndpointRule = EndpointRule()
     decoding: DecodingPolicy = DecodingPolicy()
     text: TextLimits = TextLimits()

@@ -51,7 +51,7 @@ class Call:
         self.runner = StreamRunner(
             self.machine,
             services.workers,
-            find_pair=lambda: services.modules.find(self.config.key),
+            find_pair=lambda: services.modules.find(self.config.key, session_id=self.session_id),
             max_pending_s=services.limits.max_pending_seconds,
             present=lambda one: self.config.style.apply(one),
         )

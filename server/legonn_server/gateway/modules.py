@@ -1,51 +1,39 @@
-"""ModuleService: what is loaded and routed, and changes of both."""
+"""ModuleService: what is loaded and routed, changes of both, and who watches them."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 from legonn.v1 import module_card_pb2 as card_pb
 from legonn.v1 import module_service_pb2 as pb
 from legonn.v1 import module_service_pb2_grpc as pb_grpc
-from legonn_core.errors import (
-    BadConfig,
-    DeadlineMissed,
-    NotImplementedYet,
-    UnknownModule,
-)
-from legonn_core.runtime.messages import ModuleDescription, ModuleRef
-from legonn_server.gateway.convert import duration
+from legonn_core.errors import BadConfig, DeadlineMissed, UnknownModule
 from legonn_server.gateway.interceptors.telemetry import current_request_id
 from legonn_server.gateway.interceptors.wrapping import Context
-from legonn_server.gateway.services import Services
-from legonn_server.routing.routes import (
-    Modality,
-    Route,
-    RouteKey,
-    RouteTable,
-    primary_language,
-    route_key,
-    version_order,
+from legonn_server.gateway.module_messages import (
+    event_message,
+    module_message,
+    module_ref,
+    read_key,
+    read_route,
+    table_message,
 )
+from legonn_server.gateway.repeats import Repeats
+from legonn_server.gateway.services import Services
+from legonn_server.pools.watching import Change
 
-_MODALITIES = {
-    card_pb.MODALITY_SPEECH: Modality.SPEECH,
-    card_pb.MODALITY_TEXT: Modality.TEXT,
-}
-_KINDS = {
-    "SPEECH_ENCODER": (card_pb.MODULE_KIND_ENCODER, card_pb.MODALITY_SPEECH),
-    "TEXT_ENCODER": (card_pb.MODULE_KIND_ENCODER, card_pb.MODALITY_TEXT),
-    "DECODER": (card_pb.MODULE_KIND_DECODER, card_pb.MODALITY_UNSPECIFIED),
-}
 _PAGE_SIZE, _MAX_PAGE_SIZE = 100, 1_000
 _MAX_WAIT_SECONDS = 600
 
 
 class ModuleService(pb_grpc.ModuleServiceServicer):
-    """Handlers; decisions are the module manager's."""
+    """Handlers; decisions are the swap machine's."""
 
     def __init__(self, services: Services) -> None:
         self._modules = services.modules
+        self._reconciler = services.reconciler
+        self._repeats = Repeats()
 
     async def ListModules(
         self, request: pb.ListModulesRequest, context: Context
@@ -59,9 +47,10 @@ class ModuleService(pb_grpc.ModuleServiceServicer):
         size = request.page_size or _PAGE_SIZE
         if not 1 <= size <= _MAX_PAGE_SIZE:
             raise BadConfig(f"page_size lies in [1, {_MAX_PAGE_SIZE}]")
-        names = sorted({module.ref.name for module in self._modules.modules})
         names = [
-            name for name in names if name.startswith(request.filter) and name > request.page_token
+            name
+            for name in self._names()
+            if name.startswith(request.filter) and name > request.page_token
         ]
         page = names[:size]
         return pb.ListModulesResponse(
@@ -84,48 +73,58 @@ class ModuleService(pb_grpc.ModuleServiceServicer):
     async def LoadModule(
         self, request: pb.LoadModuleRequest, context: Context
     ) -> pb.LoadModuleResponse:
-        """Bring a version into memory; this version always waits for the end of it."""
+        """Bring a version into memory; without a wait the answer comes while it is LOADING."""
         del context
-        ref = _ref(request.name, request.version)
+        ref = module_ref(request.name, request.version)
         seconds = request.wait_duration.ToMilliseconds() / 1000
         if not 0 <= seconds <= _MAX_WAIT_SECONDS:
             raise BadConfig(f"wait_duration lies in [0 s, {_MAX_WAIT_SECONDS} s]")
-        try:
-            async with asyncio.timeout(seconds or _MAX_WAIT_SECONDS):
-                await self._modules.load(ref)
-        except TimeoutError:
-            raise DeadlineMissed(f"{ref} was not loaded within {seconds:g} s") from None
-        return pb.LoadModuleResponse(
+        known = self._repeats.find(request.request_id, pb.LoadModuleResponse)
+        if known is not None:
+            return known
+        if seconds:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._modules.load(ref)
+            except TimeoutError:
+                raise DeadlineMissed(f"{ref} was not loaded within {seconds:g} s") from None
+        else:
+            self._modules.begin_load(ref)
+        answer = pb.LoadModuleResponse(
             request_id=current_request_id.get(), module=self._module(ref.name)
         )
+        return self._repeats.keep(request.request_id, answer)
 
     async def UnloadModule(
         self, request: pb.UnloadModuleRequest, context: Context
     ) -> pb.UnloadModuleResponse:
-        """Take a version out of memory that no route names."""
+        """Take a version out of memory that no route names; with drain, when it is free."""
         del context
-        if request.drain:
-            raise NotImplementedYet("drain is not served by this version")
-        ref = _ref(request.name, request.version)
-        await self._modules.unload(ref)
-        left = any(module.ref.name == ref.name for module in self._modules.modules)
-        return pb.UnloadModuleResponse(
-            request_id=current_request_id.get(),
-            module=self._module(ref.name) if left else card_pb.Module(name=ref.name),
+        ref = module_ref(request.name, request.version)
+        known = self._repeats.find(request.request_id, pb.UnloadModuleResponse)
+        if known is not None:
+            return known
+        await self._modules.unload(ref, drain=request.drain)
+        answer = pb.UnloadModuleResponse(
+            request_id=current_request_id.get(), module=self._module(ref.name)
         )
+        return self._repeats.keep(request.request_id, answer)
 
     async def SetRoute(self, request: pb.SetRouteRequest, context: Context) -> pb.SetRouteResponse:
-        """Add or replace a route."""
+        """Add or replace a route, in the routes file too if there is one."""
         del context
-        key = _key(request.route)
-        try:
-            route = Route(
-                ModuleRef.parse(request.route.encoder), ModuleRef.parse(request.route.decoder)
-            )
-        except ValueError as error:
-            raise BadConfig("encoder and decoder are written name/version") from error
-        table = self._modules.set_route(key, route, expected=request.expected_generation)
-        return pb.SetRouteResponse(request_id=current_request_id.get(), table=_table(table))
+        known = self._repeats.find(request.request_id, pb.SetRouteResponse)
+        if known is not None:
+            return known
+        table = self._reconciler.set_route(
+            read_key(request.route),
+            read_route(request.route),
+            expected=request.expected_generation,
+        )
+        answer = pb.SetRouteResponse(
+            request_id=current_request_id.get(), table=table_message(table)
+        )
+        return self._repeats.keep(request.request_id, answer)
 
     async def GetRoutes(
         self, request: pb.GetRoutesRequest, context: Context
@@ -136,100 +135,56 @@ class ModuleService(pb_grpc.ModuleServiceServicer):
 
     def routes(self) -> pb.GetRoutesResponse:
         """The same for any transport."""
-        return pb.GetRoutesResponse(
-            request_id=current_request_id.get(), table=_table(self._modules.table)
-        )
+        return pb.GetRoutesResponse(request_id=current_request_id.get(), table=self._table())
 
+    # grpc.aio also takes a coroutine that writes; the stubs know generators only.
     async def WatchModules(  # type: ignore[override]
         self, request: pb.WatchModulesRequest, context: Context
     ) -> None:
-        """Settled in the protos; served by a later version."""
-        raise NotImplementedYet("WatchModules is not served by this version; use ListModules")
+        """Everything once, then each change as it happens."""
+        del request
+        async for message in self.watch():
+            await context.write(message)
+
+    async def watch(self) -> AsyncIterator[pb.WatchModulesResponse]:
+        """The same for any transport; never ends by itself."""
+        watchers = self._modules.watchers
+        with watchers.watching() as changes:
+            yield self._snapshot(watchers.number)
+            while True:
+                change = await changes.get()
+                yield self._change(change)
+
+    def _snapshot(self, number: int) -> pb.WatchModulesResponse:
+        return pb.WatchModulesResponse(
+            generation=number,
+            is_snapshot=True,
+            modules=[self._module(name) for name in self._names()],
+            routes=self._table(),
+        )
+
+    def _change(self, change: Change) -> pb.WatchModulesResponse:
+        happening = change.happening
+        if change.is_lost:
+            message = self._snapshot(change.number)
+        else:
+            message = pb.WatchModulesResponse(generation=change.number)
+            if happening.ref is not None and happening.ref.name in self._names():
+                message.modules.append(self._module(happening.ref.name))
+            if change.has_routes:
+                message.routes.CopyFrom(self._table())
+        message.events.append(event_message(happening))
+        return message
+
+    def _names(self) -> tuple[str, ...]:
+        return tuple(sorted({version.ref.name for version in self._modules.versions}))
 
     def _module(self, name: str) -> card_pb.Module:
-        found = [module for module in self._modules.modules if module.ref.name == name]
+        found = [version for version in self._modules.versions if version.ref.name == name]
         if not found:
-            raise UnknownModule("no module of this name is loaded")
-        found.sort(key=lambda module: version_order(module.ref.version), reverse=True)
-        kind, modality = _KINDS[found[0].kind]
-        return card_pb.Module(
-            name=name,
-            kind=kind,
-            modality=modality,
-            source_language_code=found[0].source_language,
-            target_language_code=found[0].target_language,
-            versions=[self._version(module) for module in found],
-        )
+            raise UnknownModule("no module of this name is known")
+        return module_message(found, dict(self._modules.pins.counts))
 
-    def _version(self, module: ModuleDescription) -> card_pb.ModuleVersion:
-        is_routed = self._modules.names(module.ref)
-        found = card_pb.ModuleVersion(
-            version=module.ref.version,
-            state=card_pb.MODULE_STATE_SERVING if is_routed else card_pb.MODULE_STATE_WARM,
-            digest=module.weights_digest,
-            contract=card_pb.Contract(
-                vocabulary=module.vocabulary,
-                fingerprint=module.fingerprint,
-                rows_per_second=1000 / module.row_ms if module.row_ms else 0.0,
-            ),
-            num_parameters=module.num_parameters,
-            device="cpu",
-            sample_rate_hertz=module.sample_rate_hertz,
-            scores=module.scores,
-        )
-        if module.chunk_samples and module.sample_rate_hertz:
-            found.chunk_duration.CopyFrom(duration(module.chunk_samples, module.sample_rate_hertz))
-        return found
-
-
-def _ref(name: str, version: str) -> ModuleRef:
-    """A module of the store; anything that could be a path is refused."""
-    for part in (name, version):
-        if not part or not all(one.isalnum() or one in "-_" for one in part) or not part.isascii():
-            raise BadConfig("name and version are letters, digits, - and _")
-    return ModuleRef(name, version)
-
-
-def _key(route: card_pb.Route) -> RouteKey:
-    if route.modality not in _MODALITIES:
-        raise BadConfig("route.modality is missing")
-    if not route.source_language_code or not route.target_language_code:
-        raise BadConfig("route.source_language_code and route.target_language_code are required")
-    same = primary_language(route.source_language_code) == primary_language(
-        route.target_language_code
-    )
-    task = card_pb.TASK_TRANSCRIBE if same else card_pb.TASK_TRANSLATE
-    if route.task not in (card_pb.TASK_UNSPECIFIED, task):
-        raise BadConfig("route.task does not go with its languages")
-    return route_key(
-        _MODALITIES[route.modality],
-        route.source_language_code,
-        route.target_language_code,
-        model=route.model,
-    )
-
-
-def _table(table: RouteTable) -> card_pb.RouteTable:
-    names = {Modality.SPEECH.value: card_pb.MODALITY_SPEECH}
-    routes = [
-        card_pb.Route(
-            task=card_pb.TASK_TRANSCRIBE if key.source == key.target else card_pb.TASK_TRANSLATE,
-            modality=names.get(key.modality, card_pb.MODALITY_TEXT),
-            source_language_code=key.source,
-            target_language_code=key.target,
-            model=key.model,
-            encoder=str(route.encoder),
-            decoder=str(route.decoder),
-        )
-        for key, route in table.routes.items()
-    ]
-    routes.sort(
-        key=lambda one: (
-            one.task,
-            one.modality,
-            one.source_language_code,
-            one.target_language_code,
-            one.model,
-        )
-    )
-    return card_pb.RouteTable(generation=table.number, routes=routes)
+    def _table(self) -> card_pb.RouteTable:
+        error = self._modules.routes_error
+        return table_message(self._modules.table, error.message if error else "")

@@ -78,7 +78,8 @@ class SentenceReader:
             BackendDown: If the engine was lost; trying again may help.
         """
         hidden = wishes.glossary.hide(" ".join(text.split()), taken=wishes.names)
-        found = await self._translated(hidden, pair, wishes)
+        with self._workers.pins.held(pair.encoder.ref, pair.decoder.ref):
+            found = await self._translated(hidden, pair, wishes)
         hypotheses = found.hypotheses
         if hidden.wanted:
             hypotheses = restored(hypotheses, hidden)

@@ -9,6 +9,7 @@ from legonn_server.gateway.sessions import Sessions
 from legonn_server.gateway.stream import StreamRunner, Workers
 from legonn_server.gateway.text_runner import TextRunner
 from legonn_server.pools.module_manager import ModuleManager
+from legonn_server.pools.reconciler import Reconciler
 from legonn_server.routing.admission import Admission
 from legonn_server.session.endpoint import EndpointRule
 from legonn_server.session.policy import DecodingPolicy
@@ -52,6 +53,7 @@ class Services:
     Attributes:
         runners: Streams of audio that are open, for the drain.
         text_runners: Streams of text, likewise.
+        reconciler: Who follows the routes file.
         sessions: Which stream holds which session.
     """
 
@@ -62,6 +64,7 @@ class Services:
     limits: CallLimits
     endpoint_rule: EndpointRule
     decoding: DecodingPolicy
+    reconciler: Reconciler
     text: TextLimits = TextLimits()
     cache: CacheLimits = CacheLimits()
     runners: set[StreamRunner] = field(default_factory=set)

@@ -19,6 +19,7 @@ from legonn_core.errors import (
     LegonnError,
     ModuleDraining,
     StateLost,
+    UnknownModule,
 )
 from legonn_core.runtime.messages import DecodedText, DecodeKind, SlotRef
 from legonn_server.gateway.arrivals import Arrivals
@@ -26,6 +27,7 @@ from legonn_server.gateway.outbox import Outbox
 from legonn_server.pools.decoder_pool import DecoderPool
 from legonn_server.pools.encoder_pool import EncoderPool
 from legonn_server.pools.module_manager import Pair
+from legonn_server.pools.pins import Pins
 from legonn_server.session import commands as c
 from legonn_server.session import events as e
 from legonn_server.session.endpoint import EndReason
@@ -46,12 +48,14 @@ class Workers:
     Attributes:
         suspects: Held for each call of a segment with which an engine died: two of them never run
             together, so that the innocent one is not blamed a second time.
+        pins: Who uses which module version.
     """
 
     encoders: EncoderPool
     decoders: DecoderPool
     metrics: Metrics
     suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
+    pins: Pins = field(default_factory=Pins)
 
 
 class StreamRunner:
@@ -83,6 +87,7 @@ class StreamRunner:
         self._outbox: Outbox[c.Command] = Outbox()
         self._credit = asyncio.Event()
         self._slots: set[SlotRef] = set()
+        self._pinned: tuple[int, Pair] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._is_draining = False
         self._final_asked = 0.0
@@ -120,6 +125,7 @@ class StreamRunner:
                 self._reading.cancel()
                 working.cancel()
         finally:
+            self._unpin()
             for slot in tuple(self._slots):
                 await self._close(slot)
 
@@ -157,6 +163,8 @@ class StreamRunner:
                 self._work.put_nowait(command)
             else:
                 self._outbox.put(command)
+        if self._pinned is not None and self._machine.open_segment != self._pinned[0]:
+            self._unpin()
         self._credit.set()
 
     async def _write(self, emit: Emit) -> None:
@@ -235,15 +243,35 @@ class StreamRunner:
         except (BackendDown, StateLost) as error:
             self._workers.metrics.replays.labels(error.reason.lower()).inc()
             return e.WorkLost(command.ticket, error)
+        except UnknownModule as error:
+            # The drain of a version waited long enough: the segment is heard again on others.
+            if isinstance(command, c.DecodeSegment) and self._workers.pins.are_retired(
+                command.job.module
+            ):
+                return e.WorkLost(command.ticket, error, needs_new_pair=True)
+            raise
 
     async def _open(self, command: c.OpenSlot) -> e.Event:
-        if command.encoder is not None and command.decoder is not None:
-            pair = Pair(command.encoder, command.decoder)
-        else:
+        encoder, decoder = command.encoder, command.decoder
+        is_retired = self._workers.pins.are_retired
+        if encoder is None or decoder is None or is_retired(encoder.ref, decoder.ref):
             pair = self._find_pair()
+        else:
+            pair = Pair(encoder, decoder)
+        if self._pinned is None or self._pinned[1] != pair:
+            self._unpin()
+            self._pinned = (command.ticket.segment, pair)
+            self._workers.pins.take(pair.encoder.ref, pair.decoder.ref)
         slot = await self._workers.encoders.open(pair.encoder)
         self._slots.add(slot)
         return e.SlotOpened(command.ticket, slot, pair.encoder, pair.decoder)
+
+    def _unpin(self) -> None:
+        """The segment that used two versions is over."""
+        if self._pinned is not None:
+            pair = self._pinned[1]
+            self._workers.pins.drop(pair.encoder.ref, pair.decoder.ref)
+            self._pinned = None
 
     async def _close(self, slot: SlotRef) -> None:
         if slot in self._slots:

@@ -36,6 +36,7 @@ class TextRunner:
         read: Translates the text of a command.
         find_pair: The modules for a new segment, by the routes of that moment.
         max_pending: Characters that may wait for their final before the reader stops.
+        is_retired: Whether one of some module versions left memory.
     """
 
     def __init__(
@@ -45,11 +46,13 @@ class TextRunner:
         read: Read,
         find_pair: Callable[[], Pair],
         max_pending: int,
+        is_retired: Callable[..., bool] = lambda *_: False,
     ) -> None:
         self._machine = machine
         self._translate = read
         self._find_pair = find_pair
         self._max_pending = max_pending
+        self._is_retired = is_retired
         self._outbox: Outbox[t.TextCommand] = Outbox()
         self._changed = asyncio.Event()
         self._calls: dict[int, asyncio.Task[None]] = {}
@@ -109,10 +112,7 @@ class TextRunner:
     async def _attempt(self, command: t.ReadText) -> None:
         """One call; what concerns this text alone or may be mended becomes an event."""
         try:
-            if command.encoder is not None and command.decoder is not None:
-                pair = Pair(command.encoder, command.decoder)
-            else:
-                pair = self._find_pair()
+            pair = self._pair(command)
             reading = await self._translate(command, pair)
         except (BackendDown, StateLost) as error:
             self._receive(t.TextLost(command.ticket, error))
@@ -123,6 +123,13 @@ class TextRunner:
         else:
             now = asyncio.get_running_loop().time()
             self._receive(t.TextRead(command.ticket, reading, now))
+
+    def _pair(self, command: t.ReadText) -> Pair:
+        """The segment's own modules, or those in service if it has none or they left memory."""
+        encoder, decoder = command.encoder, command.decoder
+        if encoder is None or decoder is None or self._is_retired(encoder.ref, decoder.ref):
+            return self._find_pair()
+        return Pair(encoder, decoder)
 
     async def _wake(self) -> None:
         """Tell the machine when its time has come."""

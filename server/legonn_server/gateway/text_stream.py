@@ -37,13 +37,15 @@ class TextStream:
         self._write = write
         self._call: TextCall | None = None
         self._names: dict[int, dict[str, str]] = {}
+        self._session_id = f"s-{uuid.uuid4().hex}"
         self._sequence = 0
         self._processed = 0
         self._machine = TextMachine(services.text, sentence_end=sentence_end)
         self.runner = TextRunner(
             self._machine,
             read=self._read,
-            find_pair=lambda: services.modules.find(self.call.key),
+            find_pair=lambda: services.modules.find(self.call.key, session_id=self._session_id),
+            is_retired=services.workers.pins.are_retired,
             max_pending=services.limits.max_text_characters,
         )
 
@@ -137,7 +139,7 @@ class TextStream:
         match command:
             case EmitStarted():
                 started = pb.TranslationStarted(
-                    session_id=f"s-{uuid.uuid4().hex}",
+                    session_id=self._session_id,
                     request_id=current_request_id.get(),
                     config=self.call.resolved,
                 )

@@ -62,7 +62,7 @@ class TranslationService(pb_grpc.TranslationServiceServicer):
         if len(request.texts) > limits.max_texts:
             raise LimitExceeded(f"{len(request.texts)} texts; at most {limits.max_texts} in a call")
         with self._enter():
-            pair = self._services.modules.find(call.key)
+            pair = self._services.modules.find(call.key, session_id=current_request_id.get())
             try:
                 async with asyncio.timeout(limits.unary_seconds), asyncio.TaskGroup() as group:
                     busy = asyncio.Semaphore(limits.max_text_concurrency)
@@ -161,6 +161,8 @@ class TranslationService(pb_grpc.TranslationServiceServicer):
         )
         async with busy:
             for attempt in range(_ATTEMPTS):
+                if self._services.workers.pins.are_retired(pair.encoder.ref, pair.decoder.ref):
+                    pair = self._services.modules.find(call.key)
                 try:
                     return (await self._reader.read(sentence, pair, wishes)).hypotheses
                 except BackendDown:

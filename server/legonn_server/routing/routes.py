@@ -5,6 +5,7 @@ Immutable and numbered; a change is a new table, made current by one assignment.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -17,6 +18,7 @@ from legonn_core.errors import (
     VocabularyMismatch,
 )
 from legonn_core.runtime.messages import ModuleDescription, ModuleRef
+from legonn_server.routing.trials import CanaryPlan, ShadowPlan
 
 
 class Modality(Enum):
@@ -69,10 +71,24 @@ def primary_language(code: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The two modules that serve a key."""
+    """The two modules that serve a key, and what is tried beside them."""
 
     encoder: ModuleRef
     decoder: ModuleRef
+    canary: CanaryPlan | None = None
+    shadow: ShadowPlan | None = None
+
+    @property
+    def served(self) -> frozenset[ModuleRef]:
+        """Versions whose answers somebody gets."""
+        trial = (self.canary.encoder, self.canary.decoder) if self.canary else ()
+        return frozenset((self.encoder, self.decoder, *trial))
+
+    @property
+    def refs(self) -> frozenset[ModuleRef]:
+        """All versions that the route names."""
+        unheard = (self.shadow.encoder, self.shadow.decoder) if self.shadow else ()
+        return self.served | frozenset(unheard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +121,23 @@ class RouteTable:
 
     def names(self, module: ModuleRef) -> bool:
         """Whether a route uses the module version."""
-        return any(module in (route.encoder, route.decoder) for route in self.routes.values())
+        return module in self.refs
+
+    @property
+    def served(self) -> frozenset[ModuleRef]:
+        """Versions whose answers somebody gets."""
+        return frozenset().union(*(route.served for route in self.routes.values()))
+
+    @property
+    def refs(self) -> frozenset[ModuleRef]:
+        """All versions that a route names."""
+        return frozenset().union(*(route.refs for route in self.routes.values()))
+
+    @property
+    def content_hash(self) -> str:
+        """The same for the same routes, whatever their number."""
+        lines = sorted(f"{key!r} {route!r}\n" for key, route in self.routes.items())
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def build_table(modules: Iterable[ModuleDescription]) -> RouteTable:
@@ -137,10 +169,18 @@ def check_route(
         ContractMismatch: If a module is of the wrong kind or of other languages.
         VocabularyMismatch: If encoder and decoder speak different vocabularies.
     """
-    for ref in (route.encoder, route.decoder):
-        if ref not in modules:
-            raise UnknownModule(f"module {ref} is not loaded")
-    encoder, decoder = modules[route.encoder], modules[route.decoder]
+    pairs = [(route.encoder, route.decoder)]
+    pairs += [(plan.encoder, plan.decoder) for plan in (route.canary, route.shadow) if plan]
+    for pair in pairs:
+        for ref in pair:
+            if ref not in modules:
+                raise UnknownModule(f"module {ref} is not loaded")
+        _check_pair(key, modules[pair[0]], modules[pair[1]])
+    if modules[route.encoder].sample_rate_hertz != modules[pairs[-1][0]].sample_rate_hertz:
+        raise ContractMismatch(f"{pairs[-1][0]} hears another sample rate than {route.encoder}")
+
+
+def _check_pair(key: RouteKey, encoder: ModuleDescription, decoder: ModuleDescription) -> None:
     modality = _ENCODER_KINDS.get(encoder.kind)
     if modality is None or modality.value != key.modality:
         raise ContractMismatch(f"{encoder.ref} is a {encoder.kind}, not a {key.modality} encoder")

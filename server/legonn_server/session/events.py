@@ -112,10 +112,16 @@ class FinalArrived:
 
 @dataclass(frozen=True, slots=True)
 class WorkLost:
-    """The call in flight failed in a way that another attempt may mend."""
+    """The call in flight failed in a way that another attempt may mend.
+
+    Attributes:
+        needs_new_pair: Whether the segment's module versions are gone: the next attempt begins
+            anew with those in service.
+    """
 
     ticket: Ticket
     cause: LegonnError
+    needs_new_pair: bool = False
 
 
 @dataclass(frozen=True, slots=True)

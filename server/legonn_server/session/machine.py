@@ -19,11 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from legonn_core.errors import (
-    BackendDown,
     BrokenInvariant,
     InternalFault,
     LegonnError,
-    PoisonSegment,
     ProtocolViolation,
 )
 from legonn_core.runtime.messages import DecodedText, EncodeStep
@@ -88,6 +86,11 @@ class SessionMachine:
     def sample_rate(self) -> int:
         """Of the audio in ``AudioReceived``, in Hz."""
         return self._opened.sample_rate
+
+    @property
+    def open_segment(self) -> int | None:
+        """Number of the segment that uses module versions now."""
+        return self._segment.number if self._segment else None
 
     @property
     def is_suspect(self) -> bool:
@@ -208,20 +211,16 @@ class SessionMachine:
         segment = self._current(event)
         if segment is None:
             return []
-        if segment.is_poison(awaited, event.cause):
-            return self._fail(PoisonSegment("the same piece of a segment ended two engines"))
-        if segment.attempt + 1 >= self._policy.max_attempts:
-            return self._fail(
-                BackendDown(
-                    f"the engine was lost {segment.attempt + 1} times while it worked on one"
-                    f" segment; the last time: {event.cause.message}"
-                )
-            )
+        hopeless = segment.hopeless(awaited, event.cause, self._policy.max_attempts)
+        if hopeless is not None:
+            return self._fail(hopeless)
         segment.attempt += 1
         self._account.num_replays += 1
         notice: list[c.Command] = [c.EmitReplaying(self._account.next_index)]
         is_encoded = segment.end_sample is not None and segment.slot is None
-        if is_encoded:
+        if event.needs_new_pair:
+            segment.unpin()
+        elif is_encoded:
             return notice + self._decode_final(segment)
         release = [c.CloseSlot(segment.slot)] if segment.slot else []
         segment.restart()

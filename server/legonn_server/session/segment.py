@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from legonn_core.errors import BackendDown, LegonnError
+from legonn_core.errors import BackendDown, LegonnError, PoisonSegment
 from legonn_core.runtime.messages import (
     EncodeResult,
     ModuleDescription,
@@ -149,14 +149,35 @@ class Segment:
             first_cut=self.stable.last_position + 1,
         )
 
-    def is_poison(self, awaited: type[Event] | None, cause: LegonnError) -> bool:
-        """Whether an engine died with the same piece of work before; remembers this one."""
-        if not isinstance(cause, BackendDown) or not cause.was_running or awaited is SlotOpened:
-            return False
-        work = (awaited, self.num_steps)
-        is_known = work in self.deadly
-        self.deadly.add(work)
-        return is_known
+    def unpin(self) -> None:
+        """The pinned versions are gone: the next attempt takes those in service.
+
+        The chunk that was judged last is judged again, since it may have closed the segment.
+        """
+        self.encoder = self.decoder = None
+        self.num_judged = max(self.num_judged - 1, 0)
+
+    def hopeless(
+        self, awaited: type[Event] | None, cause: LegonnError, max_attempts: int
+    ) -> LegonnError | None:
+        """Why the segment is not tried again after this loss; None if it is.
+
+        Args:
+            awaited: The answer that the lost work would have given.
+            cause: How it was lost.
+            max_attempts: Tries in all.
+        """
+        if isinstance(cause, BackendDown) and cause.was_running and awaited is not SlotOpened:
+            work = (awaited, self.num_steps)
+            if work in self.deadly:
+                return PoisonSegment("the same piece of a segment ended two engines")
+            self.deadly.add(work)
+        if self.attempt + 1 < max_attempts:
+            return None
+        return BackendDown(
+            f"the engine was lost {self.attempt + 1} times while it worked on one segment;"
+            f" the last time: {cause.message}"
+        )
 
     def restart(self) -> None:
         """Begin the next attempt: the rows are gone, what was promised and pinned stays."""

@@ -157,6 +157,50 @@ class Metrics:
         self.module_info = self._gauge(
             "module_info", "1 for each version in memory.", "module", "version", "kind"
         )
+        self.routes_errors = self._counter(
+            "routes_apply_errors", "Routes that were wanted and refused; those before stayed."
+        )
+        self.module_state = self._gauge(
+            "module_state",
+            "0 absent, 1 loading, 2 checking, 3 warm, 4 serving, 5 shadow, 6 draining, 7 retired,"
+            " 8 failed.",
+            "module",
+            "version",
+        )
+        self.module_pins = self._gauge(
+            "module_pins", "Segments and sentences that use a version.", "module", "version"
+        )
+        self.swap_phase = self._seconds(
+            "swap_phase_duration", "Time a version spent in a state before it left it.", "state"
+        )
+        self.canary_decisions = self._counter(
+            "canary_decisions", "Steps of trials: advance, promote or abort.", "outcome"
+        )
+        self.route_weight = self._gauge(
+            "route_weight_percent",
+            "Sessions that meet a trial, by its encoder.",
+            "module",
+            "version",
+        )
+        self.shadow_segments = self._counter(
+            "shadow_segments",
+            "Segments copied to a shadow: compared, dropped or failed.",
+            "outcome",
+        )
+        self.shadow_edit_ratio = self._histogram(
+            "shadow_word_edit_ratio",
+            "Words of a final that the shadow reads otherwise.",
+            "module",
+            "version",
+            buckets=(0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0),
+        )
+        self.shadow_divergence = self._histogram(
+            "shadow_marginal_kl",
+            "Mean divergence in nats a row of the shadow's probabilities from those in service.",
+            "module",
+            "version",
+            buckets=(0.0, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0),
+        )
         self.backend_up = self._gauge("backend_up", "1 while the engine serves.")
         self.backend_restarts = self._counter("backend_restarts", "Engines lost and started again.")
 
