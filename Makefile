@@ -18,7 +18,7 @@ endef
 export WRITE_LOCK
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock check format test protos protos-check docs docs-check serve demo loadtest check-deploy check-images rehearse-rollout
+.PHONY: help setup lock check format test test-browser protos protos-check docs docs-check serve demo loadtest check-deploy check-images rehearse-rollout
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,7 +49,14 @@ format: ## rewrite the sources the way `check` wants them
 	$(BIN)/ruff check --fix .
 
 test: ## every test that needs no GPU and no Triton
-	$(PY) -m pytest -m "not gpu and not triton and not deploy"
+	$(PY) -m pytest -m "not gpu and not triton and not deploy and not browser"
+
+AXE := axe-core@4.14.1
+test-browser: ## the captions page in headless Chromium (installs Debian's, and axe-core, when absent)
+	@test -x /usr/bin/chromium -a -x /usr/bin/chromedriver \
+	    || { apt-get update -q && apt-get install -qy --no-install-recommends chromium chromium-driver; }
+	@test -d build/browser/node_modules/axe-core || npm install --silent --no-save --prefix build/browser $(AXE)
+	$(PY) -m pytest -m browser tests/browser
 
 protos: ## write the stubs of protos/legonn/v1
 	$(PY) protos/generate.py

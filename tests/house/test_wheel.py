@@ -11,6 +11,7 @@ import pytest
 
 from tests.house.source import ROOT
 
+PAGE = "legonn_server/gateway/web/page/"
 TOP_LEVEL = {"legonn", "legonn_core", "legonn_loadtest", "legonn_server"}
 
 
@@ -38,7 +39,16 @@ def test_only_our_four_packages_are_importable(wheel):
 
 def test_no_tests_weights_or_caches_travel(wheel):
     unwanted = ("tests/", "test_", "__pycache__", ".safetensors", ".flac", "card.toml")
-    assert not [name for name in wheel.namelist() if any(word in name for word in unwanted)]
+    shipped = f"{PAGE}jfk.flac"  # the clip that the captions page plays
+    names = [name for name in wheel.namelist() if name != shipped]
+    assert not [name for name in names if any(word in name for word in unwanted)]
+
+
+def test_the_page_travels_whole(wheel):
+    here = {path.name for path in (ROOT / "server" / PAGE).iterdir()}
+    there = {name.removeprefix(PAGE) for name in wheel.namelist() if name.startswith(PAGE)}
+    assert here == there
+    assert {"index.html", "main.js", "style.css", "capture.js", "jfk.flac"} <= there
 
 
 def test_stubs_types_and_licence_travel(wheel):
