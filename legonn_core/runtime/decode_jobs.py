@@ -22,8 +22,9 @@ from legonn_core.errors import (
 from legonn_core.interface import codec
 from legonn_core.interface.marginals import Marginals
 from legonn_core.modules.registry import LoadedModule
-from legonn_core.runtime.messages import DecodedText, DecodeJob, DecodeResult
+from legonn_core.runtime.messages import DecodedText, DecodeJob, DecodeResult, Phrase
 from legonn_core.search.alignment import align_words
+from legonn_core.search.biasing import PhraseBias
 from legonn_core.search.hypothesis import Hypothesis
 from legonn_core.search.joint import JointBeamSearch, JointSettings
 
@@ -33,6 +34,9 @@ MAX_BEAM = 16
 PEAKS = 24
 """Classes that peak highest in the marginals are weighed beside the decoder's own choice: worth 4
 BLEU on German under a half-trained decoder, and nothing was gained by 48."""
+
+MAX_PHRASE_SETS = 64
+"""Sets of phrases kept ready, the longest unused to go first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class JobReader:
     def __init__(self, module: LoadedModule) -> None:
         assert isinstance(module.network, Decoder)
         self._module, self._max_rows = module, module.network.shape.max_rows
+        self._biases: dict[tuple[Phrase, ...], PhraseBias] = {}
 
     def read(self, key: Key, job: DecodeJob) -> Request[Key] | None:
         """Check a job and prepare its search; None if there is nothing to decode.
@@ -81,7 +86,9 @@ class JobReader:
         if len(marginals) > self._max_rows:
             raise LimitExceeded(f"{len(marginals)} rows, the decoder reads {self._max_rows}")
         dense = marginals.dense(classes)
-        search = JointBeamSearch(self._settings(job), dense, forced=forced)
+        search = JointBeamSearch(
+            self._settings(job), dense, forced=forced, bias=self._bias(job.phrases)
+        )
         return Request(key, job, marginals, dense, search)
 
     def without_rows(self, job: DecodeJob) -> DecodeResult:
@@ -128,6 +135,16 @@ class JobReader:
             raise BadConfig("a forced token is the blank or outside the vocabulary")
         return forced
 
+    def _bias(self, phrases: tuple[Phrase, ...]) -> PhraseBias | None:
+        """The phrases of a job, made ready; a stream asks for the same ones with every decode."""
+        if not phrases:
+            return None
+        bias = self._biases.pop(phrases, None) or PhraseBias(phrases, self._module.vocabulary)
+        self._biases[phrases] = bias
+        if len(self._biases) > MAX_PHRASE_SETS:
+            del self._biases[next(iter(self._biases))]
+        return bias
+
     def _marginals(self, job: DecodeJob) -> Marginals:
         card = self._module.card
         blocks = [codec.decode(block) for block in job.marginals]
@@ -155,6 +172,7 @@ class JobReader:
                 ),
                 num_best=job.num_best,
                 peaks=PEAKS,
+                needs_trace=True,
             )
         except ValueError as error:
             raise BadConfig(str(error)) from error

@@ -106,10 +106,12 @@ class PhraseBias:
 
     Attributes:
         tokens: Pieces that occur in some way to write a phrase, ascending.
+        highest: The largest boost.
     """
 
     def __init__(self, phrases: Iterable[Phrase], vocabulary: Vocabulary) -> None:
         trie = _Trie()
+        self.highest = 0.0
         letters = {character for token in vocabulary.tokens for character in token}
         for phrase in phrases:
             text = vocabulary.normalize(phrase.text)
@@ -117,6 +119,7 @@ class PhraseBias:
                 written = WORD_START + variant.replace(" ", WORD_START)
                 if letters.issuperset(written):
                     trie.add(written, phrase.boost)
+                    self.highest = max(self.highest, phrase.boost)
         trie.link()
         self._size = len(vocabulary)
         self._blank = vocabulary.blank
@@ -191,14 +194,14 @@ class PhraseBias:
         result: Floats = self._loans[after] - self._loans[nodes] + kept
         return result
 
-    def heard(self, peaks: NDArray[np.float32], *, floor: float) -> Ids:
+    def heard(self, peaks: NDArray[np.float32], traced: NDArray[np.bool_]) -> Ids:
         """The phrases' tokens that a segment holds a trace of, the clearest ones, ascending.
 
         Args:
             peaks: (V,) natural log of each class's highest probability in any row.
-            floor: Classes below it were not listed in any row.
+            traced: (V,) classes of which a row holds a trace.
         """
-        tokens = self.tokens[peaks[self.tokens] > floor]
+        tokens = self.tokens[traced[self.tokens]]
         order = np.argsort(-peaks[tokens], kind="stable")[:MAX_TOKENS]
         return np.sort(tokens[order])
 

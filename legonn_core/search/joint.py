@@ -18,7 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from legonn_core.search.biasing import PhraseBias
 from legonn_core.search.ctc import class_rows
+from legonn_core.search.guards import supported
 
 PRE_BEAM_RATIO = 1.5
 """Tokens that each hypothesis may go on with, by the beam: the decoder's best, and a few more."""
@@ -46,6 +48,7 @@ class JointSettings:
             marginals: what was clearly heard is weighed even where the decoder did not expect it.
         patience: With a length bonus an open hypothesis might still win by tokens that cost
             nothing; it is given up when more than this many would be needed.
+        needs_trace: Write no class that no row holds a trace of.
     """
 
     beam: int = 5
@@ -55,6 +58,7 @@ class JointSettings:
     max_length: int | None = None
     peaks: int = 0
     patience: int = 8
+    needs_trace: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_best <= self.beam:
@@ -79,6 +83,8 @@ class JointBeamSearch:
         max_length: Most tokens of a hypothesis.
         heard: (C,) classes tried after every hypothesis, ascending.
         segment: (V, U) probabilities, classes first; None if CTC is not asked.
+        bias: Phrases that are likely; None if there are none.
+        supported: (V,) which classes may be written; None: all.
     """
 
     def __init__(
@@ -87,6 +93,7 @@ class JointBeamSearch:
         log_probs: NDArray[np.float32],
         *,
         forced: Sequence[int] = (),
+        bias: PhraseBias | None = None,
         eos: int = 0,
         blank: int = 0,
     ) -> None:
@@ -96,6 +103,7 @@ class JointBeamSearch:
             settings: How to search.
             log_probs: (U, V) finite natural logarithms of the interface marginals.
             forced: Tokens that every hypothesis begins with.
+            bias: Phrases that are likely.
             eos: Class that ends a hypothesis in the decoder's output and starts it in its input.
             blank: Class of the CTC blank in ``log_probs``.
 
@@ -114,6 +122,15 @@ class JointBeamSearch:
         hears = settings.ctc_weight > 0
         self.segment = class_rows(log_probs) if hears else None
         self.heard = _peaks(log_probs, count if hears else 0, silent)
+        self.bias = bias
+        self.supported: NDArray[np.bool_] | None = None
+        if bias is not None or settings.needs_trace:
+            peaks = log_probs.max(axis=0, initial=-np.inf)
+            traced = supported(peaks, always=(*silent, *self.forced))
+            if bias is not None:
+                self.heard = np.union1d(self.heard, bias.heard(peaks, traced))
+            if settings.needs_trace:
+                self.supported = traced
 
 
 def _peaks(

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from legonn_core.search.ctc import Continuations, CtcPrefixScorer, Floats, ForwardState, Ids
 from legonn_core.search.fixed import Fixed
+from legonn_core.search.guidance import Guidance
 from legonn_core.search.history import History
 from legonn_core.search.hypothesis import Hypothesis
 from legonn_core.search.joint import JointBeamSearch
@@ -42,6 +43,7 @@ class Lanes:
         history: Their tokens.
         forward: CTC state; None if no lane asks CTC.
         finished: For each lane its best complete hypotheses so far, best first.
+        guidance: What phrases and guards say.
     """
 
     searches: tuple[JointBeamSearch, ...]
@@ -54,6 +56,7 @@ class Lanes:
     history: History
     forward: ForwardState | None
     finished: tuple[tuple[Hypothesis, ...], ...]
+    guidance: Guidance
 
     @property
     def beam(self) -> int:
@@ -79,6 +82,7 @@ class Lanes:
         )
         left = np.minimum(self.fixed.max_length - self.lengths, self.fixed.patience)
         gain = np.maximum(self.fixed.bonus[:, 0, 0], 0.0) * np.maximum(left, 0)
+        gain += self.guidance.hope
         done: Flags = ~np.isfinite(best) | (np.isfinite(bar) & (best + gain <= bar))
         return done
 
@@ -101,6 +105,7 @@ class Lanes:
             history=self.history.select(chosen),
             forward=forward,
             finished=tuple(self.finished[i] for i in chosen),
+            guidance=self.guidance.select(chosen),
         )
 
 
@@ -126,6 +131,11 @@ def start(searches: Sequence[JointBeamSearch]) -> Lanes:
         history=History.start(count, beam),
         forward=None if fixed.scorer is None else fixed.scorer.start(beam),
         finished=((),) * count,
+        guidance=Guidance.start(
+            [search.bias for search in searches],
+            [search.supported for search in searches],
+            beam=beam,
+        ),
     )
 
 
@@ -167,6 +177,7 @@ def join(first: Lanes, second: Lanes) -> Lanes:
         history=first.history.join(second.history),
         forward=forward,
         finished=(*first.finished, *second.finished),
+        guidance=first.guidance.join(second.guidance),
     )
 
 
@@ -196,7 +207,7 @@ def advance(
     decoder_scores = lanes.decoder_scores[:, :, None] + following
     scores = lanes.fixed.mix(
         decoder_scores, _ctc_scores(lanes, candidates, best.shape[2]), lanes.lengths + 1
-    )
+    ) + lanes.guidance.added(candidates)
     is_valid &= alive[:, :, None]
     waits = lanes.lengths < lanes.fixed.num_forced
     over = (lanes.lengths >= lanes.fixed.max_length)[:, None] | lanes.history.is_looping
@@ -229,7 +240,8 @@ def read_forced(lanes: Lanes, log_probs: NDArray[np.float32]) -> Lanes:
     lengths = np.full(len(forced), forced.shape[1])
     first = lanes.fixed.mix(decoder_scores[:, None, None], ctc, lengths)[:, 0, 0]
     scores = np.full(lanes.scores.shape, -np.inf)
-    scores[:, 0] = first
+    guidance = lanes.guidance.read(forced)
+    scores[:, 0] = first + guidance.totals[:, 0]
     return replace(
         lanes,
         lengths=lengths,
@@ -238,6 +250,7 @@ def read_forced(lanes: Lanes, log_probs: NDArray[np.float32]) -> Lanes:
         decoder_scores=np.repeat(decoder_scores[:, None], lanes.beam, axis=1),
         history=History.of(forced, lanes.beam),
         forward=None if state is None else state.select(np.zeros(scores.shape, np.int64)),
+        guidance=guidance,
     )
 
 
@@ -324,7 +337,7 @@ def _finish(
         ctc = fixed.scorer.totals(lanes.forward)
     ends = fixed.mix(
         decoder_scores[:, :, None], None if ctc is None else ctc[:, :, None], lanes.lengths
-    )[:, :, 0]
+    )[:, :, 0] + lanes.guidance.at_end(lanes.searches[0].eos)
     may_end = np.isfinite(lanes.scores) & (lanes.lengths >= fixed.num_forced)[:, None]
     ends = np.where(may_end, ends, -np.inf)
     bar = -np.partition(-np.concatenate([kept, ends], axis=1), lanes.beam - 1, axis=1)
@@ -375,4 +388,5 @@ def _keep(
         history=lanes.history.grow(parents, last_tokens, free),
         forward=forward,
         finished=finished,
+        guidance=lanes.guidance.keep(parents, last_tokens),
     )
