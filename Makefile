@@ -5,11 +5,13 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 PY     := $(BIN)/python
 RUN    := PATH="$(abspath $(BIN)):$$PATH"
+TRITON := .triton
+TRITON_WHEEL := nvidia-pytriton==0.7.0
 FIND_PACKAGES := PYTHONPATH=.:server:protos/python:loadtest
 
 define WRITE_LOCK
 import json
-print("# Every package of [server,train,bench,deploy,traces,dev] on Linux x86-64, CPython 3.11. Written by: make lock")
+print("# Every package of [server,train,triton,bench,deploy,traces,dev] on Linux x86-64, CPython 3.11. Written by: make lock")
 found = [item["metadata"] for item in json.load(open(".resolved.json"))["install"]]
 for item in sorted(found, key=lambda item: item["name"].lower()):
     if item["name"] != "legonn":
@@ -25,13 +27,13 @@ help: ## list the targets
 
 setup: ## one command from a clean machine to a working one (5 GB on disk, mostly torch)
 	@test -x $(PY) || { echo "==> virtual environment in $(VENV)"; $(PYTHON) -m venv $(VENV); }
-	@echo "==> installing legonn with [server,train,dev], pinned by requirements.lock"
-	$(PY) -m pip install --disable-pip-version-check -c requirements.lock -e ".[server,train,dev]"
+	@echo "==> installing legonn with [server,train,triton,dev], pinned by requirements.lock"
+	$(PY) -m pip install --disable-pip-version-check -c requirements.lock -e ".[server,train,triton,dev]"
 	@echo "==> ready: make demo, make test, or $(BIN)/legonn --help"
 
 lock: ## resolve all dependencies anew and write requirements.lock
 	$(PY) -m pip install --quiet --dry-run --ignore-installed --report - \
-	    ".[server,train,bench,deploy,traces,dev]" > .resolved.json
+	    ".[server,train,triton,bench,deploy,traces,dev]" > .resolved.json
 	$(PY) -c "$$WRITE_LOCK" > requirements.lock
 	@rm .resolved.json && echo "$$(grep -c == requirements.lock) packages"
 
@@ -100,6 +102,21 @@ check-images: ## what the Dockerfile's stages do, in clean virtual environments 
 	rm -rf build/images
 	mkdir -p build/images
 	$(foreach one,$(IMAGES),deploy/images/install $(EXTRAS_$(one)),traces build/images/$(one) &&) true
+# The wheel is a carrier of the server's binaries; it is never imported, so it needs no other package.
+$(TRITON)/.installed: Makefile
+	@echo "==> the Triton server into $(TRITON) (150 MB) and its client"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+	    --target $(TRITON) $(TRITON_WHEEL)
+	@$(PY) -c "import tritonclient.grpc" 2>/dev/null || \
+	    $(PY) -m pip install --quiet --disable-pip-version-check -c requirements.lock -e ".[triton]"
+	@touch $@
+
+.PHONY: triton test-triton
+triton: $(TRITON)/.installed ## install a Triton server into .triton and start it on ./modules
+	@$(PY) -m deploy.triton.run
+
+test-triton: $(TRITON)/.installed ## contract, swap and chaos suites on real Triton servers
+	TRITON_REQUIRED=1 $(PY) -m pytest -m triton --timeout 300
 
 demo: ## start a server, caption a recording live, translate two sentences, leave
 	$(RUN) $(PY) -m legonn_server.demo

@@ -22,3 +22,19 @@ def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.support.tiny import write_store  # torch is loaded only where it is used
 
     return write_store(tmp_path_factory.mktemp("tiny") / "store")
+
+
+@pytest.fixture(scope="session")
+def triton_session(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory):
+    """Two real Triton servers over one repository of tiny modules."""
+    from tests.support.triton import serving  # its client library is an extra
+
+    with serving(tiny_store, tmp_path_factory.mktemp("triton")) as servers:
+        yield servers
+
+
+@pytest.fixture
+def triton_servers(triton_session):
+    """The same, both alive when the test begins."""
+    triton_session.ensure()
+    return triton_session

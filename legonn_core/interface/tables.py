@@ -10,9 +10,16 @@ import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
+from functools import cache
 from typing import TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+
+
+@cache
+def _hints(cls: object) -> dict[str, object]:
+    """Types of a class's fields; resolving them takes longer than reading a small table."""
+    return get_type_hints(cls)
 
 
 class TableError(ValueError):
@@ -31,7 +38,7 @@ def read_table(cls: type[T], table: Mapping[str, object], path: str = "") -> T:
     Raises:
         TableError: See there; also when ``cls`` refuses the values with a ValueError.
     """
-    hints = get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # classes are hashable
     known = fields(cls)  # type: ignore[arg-type]  # the caller's promise: cls is a dataclass
     for key in table:
         if key not in hints:

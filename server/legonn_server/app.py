@@ -215,6 +215,8 @@ def build_backend(settings: Settings, on_state: Callable[[bool], None]) -> Backe
     """The backend that the settings name."""
     if settings.server.backend == "fake":
         return FakeBackend(FakeScript(max_slots=settings.admission.max_streams))
+    if settings.server.backend == "triton":
+        return _triton_backend(settings, on_state)
     folder = modules_folder(settings)
     return EmbeddedBackend(
         EmbeddedOptions(
@@ -224,6 +226,19 @@ def build_backend(settings: Settings, on_state: Callable[[bool], None]) -> Backe
         ),
         on_progress=lambda text: log(logging.INFO, text),
         on_state=on_state,
+    )
+
+
+def _triton_backend(settings: Settings, on_state: Callable[[bool], None]) -> Backend:
+    """Triton servers; their client library is an extra, so it is imported only here."""
+    try:
+        from legonn_server.backends.triton import TritonBackend
+    except ModuleNotFoundError as error:
+        raise BadConfig(
+            f"--backend triton needs {error.name}: pip install 'legonn[triton]'"
+        ) from error
+    return TritonBackend(
+        settings.triton, on_progress=lambda text: log(logging.INFO, text), on_state=on_state
     )
 
 

@@ -27,7 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--routes", metavar="DIR", help="folder with routes.toml, which is watched")
     parser.add_argument("--metrics", metavar="HOST:PORT", help='/metrics address; "" for none')
     parser.add_argument("--threads", metavar="N", type=int, help="threads of the engine")
-    parser.add_argument("--backend", choices=("embedded", "fake"), help="what runs the modules")
+    parser.add_argument(
+        "--backend", choices=("embedded", "triton", "fake"), help="what runs the modules"
+    )
+    parser.add_argument(
+        "--triton-endpoints",
+        metavar="HOST:PORT,…",
+        help="gRPC addresses of the Triton servers of --backend triton",
+    )
     parser.add_argument("--grace-seconds", metavar="S", type=float, help="longest drain")
     parser.add_argument("--log-json", action="store_true", default=None, help="log JSON lines")
     parser.add_argument("--config", metavar="FILE", type=Path, help="settings file (TOML)")
@@ -52,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
                 "grace_seconds",
             )
         },
+        "triton": {"endpoints": args.triton_endpoints},
         "log": {"json": args.log_json},
     }
     arguments = {

@@ -1,4 +1,7 @@
-"""One suite for every backend, and what is particular to a child process."""
+"""One suite for every backend, and what is particular to a child process.
+
+The fake and the child's engine hear the same and say the same; Triton runs real, tiny modules.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from legonn_core.errors import BackendDown, BadModule, ProtocolViolation, StateLost, UnknownModule
+from legonn_core.errors import (
+    BackendDown,
+    BadAudio,
+    BadModule,
+    ProtocolViolation,
+    StateLost,
+    UnknownModule,
+)
 from legonn_core.runtime.messages import DecodeJob, EncodeStep, EncodeText, ModuleRef
 from legonn_server.backends.embedded import EmbeddedBackend, EmbeddedOptions
 from legonn_server.backends.fake import CHUNK_SAMPLES, FakeBackend
@@ -43,8 +53,15 @@ async def started(backend):
         await backend.stop()
 
 
-@pytest.fixture(params=["fake", "embedded"])
+@pytest.fixture(params=["fake", "embedded", pytest.param("triton", marks=pytest.mark.triton)])
 async def backend(request: pytest.FixtureRequest):
+    if request.param == "triton":
+        from tests.support.triton import connected  # its client library is an extra
+
+        servers = request.getfixturevalue("triton_servers")
+        async with connected(servers.options()) as found:
+            yield found
+        return
     async with started(FakeBackend() if request.param == "fake" else embedded()) as found:
         yield found
 
@@ -86,7 +103,46 @@ async def test_a_closed_slot_has_no_state(backend):
 async def test_text_is_encoded_and_decoded(backend):
     encoded = await backend.encode_text(EncodeText(GERMAN, "guten Tag"))
     found = await backend.decode(DecodeJob(DECODER, (encoded.marginals,)))
-    assert found.hypotheses[0].text == "GUTEN TAG"
+    again = await backend.decode(DecodeJob(DECODER, (encoded.marginals,)))
+    assert found == again
+    if isinstance(backend, (FakeBackend, EmbeddedBackend)):
+        assert found.hypotheses[0].text == "GUTEN TAG"
+
+
+async def test_a_chunk_too_long_is_refused_and_harms_nobody(backend):
+    slot = await backend.open(SPEECH)
+    with pytest.raises(BadAudio):
+        await backend.step(EncodeStep(slot, 0, np.zeros(CHUNK_SAMPLES + 1, np.float32)))
+    assert (await backend.step(EncodeStep(slot, 0, LOUD))).num_rows
+
+
+async def test_many_streams_at_once_keep_apart(backend):
+    """Steps of several streams in flight together give what each gives alone."""
+    audio = [speech_like(seed) for seed in range(6)]
+    alone = [await heard(backend, one) for one in audio]
+    together = await asyncio.gather(*(heard(backend, one) for one in audio))
+    assert together == alone
+    assert (await backend.health()).open_slots == 0
+
+
+def speech_like(seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    levels = np.repeat(rng.uniform(0, 0.9, 12), CHUNK_SAMPLES // 4)
+    return (levels * rng.choice([-1.0, 1.0], len(levels))).astype(np.float32)
+
+
+async def heard(backend, audio: np.ndarray) -> tuple[int, ...]:
+    """Tokens that the decoder makes of a recording."""
+    slot = await backend.open(SPEECH)
+    blocks = []
+    for seq in range(0, len(audio), CHUNK_SAMPLES):
+        chunk = audio[seq : seq + CHUNK_SAMPLES]
+        is_last = seq + CHUNK_SAMPLES >= len(audio)
+        step = EncodeStep(slot, seq // CHUNK_SAMPLES, chunk, is_last=is_last)
+        blocks.append((await backend.step(step)).marginals)
+    await backend.close_slot(slot)
+    found = await backend.decode(DecodeJob(DECODER, tuple(blocks), row_ms=80.0))
+    return found.hypotheses[0].tokens
 
 
 async def test_unknown_modules_are_said(backend):

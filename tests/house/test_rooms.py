@@ -23,7 +23,8 @@ LIGHT_ROOMS = [
     for source in sources()
     if source.module.partition(".")[0] in {"legonn", "legonn_server"}
     or source.module.startswith(("legonn_core.interface", "legonn_core.search"))
-    or source.module in {"legonn_core.errors", "legonn_core.runtime.messages"}
+    or source.module
+    in {"legonn_core.errors", "legonn_core.runtime.messages", "legonn_core.runtime.wire"}
     if not source.module.endswith("__main__")
 ]
 
@@ -53,6 +54,7 @@ def test_only_the_named_places_catch_everything():
         "legonn_core.runtime.isolation",
         "legonn_core.runtime.loader",
         "legonn_core.runtime.process",
+        "legonn_core.runtime.served_decoder",
         "legonn_server.backends.embedded",
         "legonn_server.gateway.interceptors",
     )

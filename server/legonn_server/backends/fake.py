@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from legonn_core.errors import (
     BackendDown,
+    BadAudio,
     LegonnError,
     Overloaded,
     ProtocolViolation,
@@ -185,6 +186,8 @@ class FakeBackend:
         state = self._slots.get(request.slot)
         if state is None:
             raise StateLost(f"slot {request.slot.slot} is not held any more")
+        if len(request.samples) > CHUNK_SAMPLES:
+            raise BadAudio(f"a step takes {CHUNK_SAMPLES} samples, not {len(request.samples)}")
         if request.seq != state.next_seq:
             raise ProtocolViolation(f"step {request.seq} came where {state.next_seq} was due")
         state.next_seq += 1

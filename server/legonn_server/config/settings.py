@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 import legonn_core
 from legonn_core.errors import BadConfig
+from legonn_server.backends.triton_options import TritonOptions
 from legonn_server.gateway.response_cache import CacheLimits
 from legonn_server.gateway.services import CallLimits
 from legonn_server.gateway.web.policy import WebLimits
@@ -65,7 +66,8 @@ class ServerSettings:
         modules: Folder of modules; empty looks in the usual places.
         routes: Folder that holds ``routes.toml``; empty makes routes from the modules.
         routes_read_only: Never write that file, whatever the file system would allow.
-        backend: ``embedded`` runs modules in a child process; ``fake`` needs none.
+        backend: ``embedded`` runs modules in a child process, ``triton`` on Triton servers;
+            ``fake`` needs none.
         threads: Threads of the engine; 0 leaves the choice to it.
         grace_seconds: Longest drain.
     """
@@ -76,7 +78,7 @@ class ServerSettings:
     modules: str = ""
     routes: str = ""
     routes_read_only: bool = False
-    backend: Literal["embedded", "fake"] = "embedded"
+    backend: Literal["embedded", "triton", "fake"] = "embedded"
     threads: int = 0
     grace_seconds: float = 25.0
 
@@ -120,6 +122,7 @@ class Settings(BaseSettings):
     text: TextLimits = TextLimits()
     cache: CacheLimits = CacheLimits()
     decoder_pool: DecoderLimits = DecoderLimits()
+    triton: TritonOptions = TritonOptions()
 
 
 Tree = Mapping[str, Mapping[str, object]]

@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not words or words[0].startswith("-") or words[0] not in names():
             _overview(words)
             return 0
-        return _run(words[0], words[1:])
+        is_pair = " ".join(words[:2]) in names()  # `modules export` is a command of its own
+        return _run(" ".join(words[: 1 + is_pair]), words[1 + is_pair :])
     except MissingExtra as missing:
         return _fail(str(missing))
     except KeyboardInterrupt:

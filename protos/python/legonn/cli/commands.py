@@ -17,6 +17,7 @@ GROUP = "legonn.commands"
 # What can be said of heavy commands without importing them: the extra, and what they do.
 HEAVY = {
     "bench": ("loadtest", "play load against a server, or find how much it carries"),
+    "modules export": ("core", "write a Triton model repository"),
     "serve": ("server", "start a server on this machine"),
     "train": ("train", "train a module from its recipe"),
 }
@@ -56,7 +57,7 @@ def listing() -> str:
     lines = ["commands:"]
     for name in names():
         what = load(name).HELP if name in OWN else HEAVY.get(name, ("", ""))[1]
-        lines.append(f"  {name:<12}{what}".rstrip())
+        lines.append(f"  {name:<16}{what}".rstrip())
     return "\n".join(lines)
 
 
