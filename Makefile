@@ -23,7 +23,7 @@ export WRITE_LOCK
 .PHONY: help setup lock check format test test-browser protos protos-check docs docs-check serve demo loadtest check-deploy check-images rehearse-rollout
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## one command from a clean machine to a working one (5 GB on disk, mostly torch)
 	@test -x $(PY) || { echo "==> virtual environment in $(VENV)"; $(PYTHON) -m venv $(VENV); }
@@ -59,6 +59,17 @@ test-browser: ## the captions page in headless Chromium (installs Debian's, and 
 	    || { apt-get update -q && apt-get install -qy --no-install-recommends chromium chromium-driver; }
 	@test -d build/browser/node_modules/axe-core || npm install --silent --no-save --prefix build/browser $(AXE)
 	$(PY) -m pytest -m browser tests/browser
+
+.PHONY: swap-matrix swap-matrix-synthetic
+DATA   ?= ../shared/data
+swap-matrix: ## every encoder under every decoder with every control, on the dev sets under DATA
+	$(BIN)/python -m legonn_core.evaluate swap --limit 100 --json work/swap-matrix.json \
+	    --picture work/swap-matrix.svg --set $(DATA)/text/dev/tatoeba-dev.de-en.tsv:de \
+	    --set $(DATA)/text/dev/tatoeba-dev.ro-en.tsv:ro \
+	    --set $(DATA)/speech/eval/librispeech_dev_clean_dev
+
+swap-matrix-synthetic: ## LegoNN's claims on a made-up language, trained from seeds in two minutes
+	OMP_NUM_THREADS=1 $(PY) -m legonn_core.evaluate swap --synthetic
 
 protos: ## write the stubs of protos/legonn/v1
 	$(PY) protos/generate.py

@@ -1,5 +1,5 @@
 """Decoders: marginals in, English out.
 
-May import: ``nn``, ``interface``. Never an encoder: that is the promise of LegoNN, and a check
-holds it. Start at ``decoder.py``.
+May import: ``ingestors``, ``nn``, ``interface``. Never an encoder: that is the promise of LegoNN,
+and a check holds it. Start at ``decoder.py``.
 """

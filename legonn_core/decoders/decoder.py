@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from legonn_core.decoders.weighted_embedding import WeightedEmbeddingIngestor
+from legonn_core.ingestors.beam_convolution import BeamConvolutionIngestor
+from legonn_core.ingestors.ingestor import IngestorKind, IngestorShape
+from legonn_core.ingestors.weighted_embedding import WeightedEmbeddingIngestor
 from legonn_core.nn.transformer import DecoderLayer, KeysValues
 
 END = 0
@@ -26,6 +28,10 @@ class DecoderShape:
     Attributes:
         num_classes: V, shared by interface and output.
         max_rows: Longest memory in positions.
+        ingestor: ``weighted`` (gradients flow through it) or ``beam`` (it stops them).
+        receptive_field: Rows that the ingestor's first projection reads, odd.
+        ranks: Classes a row that a beam ingestor reads.
+        adapter_width: Of the adapters in the ingestor; 0: none.
     """
 
     num_classes: int
@@ -36,6 +42,26 @@ class DecoderShape:
     layers: int = 4
     max_rows: int = 1024
     dropout: float = 0.0
+    ingestor: str = IngestorKind.WEIGHTED.value
+    receptive_field: int = 1
+    ranks: int = 8
+    adapter_width: int = 0
+
+    @property
+    def ingestor_shape(self) -> IngestorShape:
+        """Sizes of the first part; raises ValueError where they are nonsense."""
+        return IngestorShape(
+            self.num_classes,
+            self.width,
+            self.num_heads,
+            self.hidden,
+            num_layers=self.ingestor_layers,
+            max_rows=self.max_rows,
+            receptive_field=self.receptive_field,
+            adapter_width=self.adapter_width,
+            ranks=min(self.ranks, self.num_classes),
+            dropout=self.dropout,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +108,11 @@ class Decoder(nn.Module):
     def __init__(self, shape: DecoderShape) -> None:
         super().__init__()
         self.shape = shape
-        self.ingestor = WeightedEmbeddingIngestor(
-            shape.num_classes,
-            shape.width,
-            shape.num_heads,
-            shape.hidden,
-            num_layers=shape.ingestor_layers,
-            max_rows=shape.max_rows,
-            dropout=shape.dropout,
-        )
+        kinds = {
+            IngestorKind.WEIGHTED: WeightedEmbeddingIngestor,
+            IngestorKind.BEAM: BeamConvolutionIngestor,
+        }
+        self.ingestor = kinds[IngestorKind(shape.ingestor)](shape.ingestor_shape)
         self.embedding = nn.Embedding(shape.num_classes, shape.width)
         nn.init.normal_(self.embedding.weight, std=shape.width**-0.5)
         self.layers = nn.ModuleList(

@@ -18,7 +18,8 @@ class TextEncoderShape:
     Attributes:
         source_pieces: Size of the source tokeniser.
         num_classes: V, interface classes with blank.
-        rows_per_token: r, interface positions for every source token.
+        rows_per_token: Interface positions for every ``rows_denominator`` source tokens.
+        rows_denominator: b of the rate r = a/b; 2 with 3 rows gives one and a half a token.
         max_tokens: Longest sentence that may be encoded, in source tokens.
     """
 
@@ -33,6 +34,7 @@ class TextEncoderShape:
     window: int = 16
     max_tokens: int = 200
     dropout: float = 0.0
+    rows_denominator: int = 1
 
 
 class TextEncoder(nn.Module):
@@ -56,7 +58,7 @@ class TextEncoder(nn.Module):
             width,
             shape.num_heads,
             numerator=shape.rows_per_token,
-            denominator=1,
+            denominator=shape.rows_denominator,
             left=shape.window,
             right=shape.window,
             is_band=False,
@@ -73,7 +75,7 @@ class TextEncoder(nn.Module):
             lengths: (B,) int64, each at least 1.
 
         Returns:
-            Logits (B, U, V) in the compute type, and the number of rows (B,), r a token.
+            Logits (B, U, V) in the compute type, and the number of rows (B,), ceil(S * a / b).
         """
         device = tokens.device
         steps = torch.arange(tokens.shape[1], device=device)
@@ -82,7 +84,8 @@ class TextEncoder(nn.Module):
         for layer in self.before:
             x = layer(x, mask=mask, positions=steps)
         rows = self.length.num_positions(lengths)
-        positions = torch.arange(tokens.shape[1] * self.shape.rows_per_token, device=device)
+        count = -(-tokens.shape[1] * self.shape.rows_per_token // self.shape.rows_denominator)
+        positions = torch.arange(count, device=device)
         x = self.length(x, positions, start=0, stop=lengths)
         mask = (positions[None, :] < rows[:, None])[:, None, None, :]
         for layer in self.after:

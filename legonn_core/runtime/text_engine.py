@@ -81,12 +81,13 @@ class TextEngine:
         logits, rows = self.network(padded, lengths)
         card = self.module.card
         calibration = card.calibration
+        shape = self.network.shape
         log_probs = calibrated(logits, calibration.temperature, calibration.blank_bias).numpy()
         return [
             Marginals.from_dense(
                 values[:count],
                 card.contract.top_k,
-                times_ms=np.arange(count, dtype=np.int32) // self.network.shape.rows_per_token,
+                times_ms=np.arange(count) * shape.rows_denominator // shape.rows_per_token,
                 fingerprint=card.contract.fingerprint,
             )
             for values, count in zip(log_probs, rows.tolist(), strict=True)

@@ -21,7 +21,7 @@ def pad_targets(targets: list[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
 def feasible(targets: list[tuple[int, ...]], rows: Tensor) -> Tensor:
     """Which rows CTC can align: as many positions as tokens and repeats (B,) bool."""
     need = torch.tensor([len(target) + repeats(target) for target in targets])
-    return rows >= need
+    return rows.cpu() >= need
 
 
 def ctc_loss(log_probs: Tensor, rows: Tensor, targets: list[tuple[int, ...]]) -> Tensor:
@@ -38,16 +38,18 @@ def ctc_loss(log_probs: Tensor, rows: Tensor, targets: list[tuple[int, ...]]) ->
     if not targets:
         return log_probs.sum()
     padded, lengths = pad_targets(targets)
-    losses = F.ctc_loss(
-        log_probs.transpose(0, 1),
-        padded,
-        rows,
-        lengths,
-        blank=0,
-        reduction="none",
-        zero_infinity=True,
-    )
-    return losses.sum() / lengths.sum().clamp(min=1)
+    # cuDNN's CTC has had its own ideas of infinite and empty rows; PyTorch's is one everywhere.
+    with torch.backends.cudnn.flags(enabled=False):
+        losses = F.ctc_loss(
+            log_probs.transpose(0, 1),
+            padded.to(log_probs.device),
+            rows,
+            lengths,
+            blank=0,
+            reduction="none",
+            zero_infinity=True,
+        )
+    return losses.sum() / lengths.sum().clamp(min=1).item()
 
 
 def cross_entropy(logits: Tensor, targets: list[tuple[int, ...]], *, smoothing: float) -> Tensor:
@@ -66,7 +68,7 @@ def cross_entropy(logits: Tensor, targets: list[tuple[int, ...]], *, smoothing: 
     expected = expected.masked_fill(steps[None, :] > lengths[:, None], -100)
     return F.cross_entropy(
         logits.float().flatten(0, 1),
-        expected.flatten(),
+        expected.flatten().to(logits.device),
         ignore_index=-100,
         label_smoothing=smoothing,
     )

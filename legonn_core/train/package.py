@@ -91,7 +91,7 @@ def write_module(store: Path, packaging: Packaging, parameters: dict[str, Tensor
         num_classes=len(vocabulary),
         blank=vocabulary.blank,
         rows_per_second=SAMPLE_RATE / ROW_SAMPLES if is_speech else None,
-        rows_per_token=float(packaging.architecture["rows_per_token"]) if is_text else None,
+        rows_per_token=_rows_per_token(packaging) if is_text else None,
         top_k=TOP_K,
     )
     card = ModuleCard(
@@ -127,6 +127,11 @@ def write_module(store: Path, packaging: Packaging, parameters: dict[str, Tensor
     (folder / golden.FILE).write_bytes(golden.make(module, packaging.golden_input))
     golden.check(load_module(store, packaging.ref), folder)
     return card
+
+
+def _rows_per_token(packaging: Packaging) -> float:
+    sizes = packaging.architecture
+    return float(sizes["rows_per_token"]) / float(sizes.get("rows_denominator", 1))
 
 
 def _geometry(packaging: Packaging) -> ChunkGeometry:

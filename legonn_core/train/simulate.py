@@ -61,6 +61,8 @@ class Simulator:
         seed: Of the generator.
 
     Attributes:
+        most_repeats: Of the rows that a sequence may spare, at most this share goes on with a token
+            instead of being blank: an encoder of steady sounds makes runs, one of letters peaks.
         ease: From 1 (sharp rows, nothing corrupted) to 0 (everything that may happen); a decoder
             learns to find its place in clean rows first.
     """
@@ -72,6 +74,7 @@ class Simulator:
         self._cumulative = np.cumsum(unigram / unigram.sum())
         self._rng = np.random.default_rng(seed)
         self.ease = 0.0
+        self.most_repeats = 0.3
 
     def _random_tokens(self, shape: tuple[int, ...]) -> NDArray[np.int64]:
         drawn = np.searchsorted(self._cumulative, self._rng.random(shape))
@@ -109,7 +112,7 @@ class Simulator:
         need_blank = np.zeros(count + 1, dtype=np.int64)
         need_blank[1:-1] = heard[1:] == heard[:-1]
         spare = max(int(np.ceil(kappa * count)) - count - int(need_blank.sum()), 0)
-        num_repeats = rng.binomial(spare, rng.uniform(0.05, 0.3))
+        num_repeats = rng.binomial(spare, rng.uniform(0.05, self.most_repeats))
         repeat = 1 + rng.multinomial(num_repeats, np.full(count, 1.0 / count))
         gap_weights = rng.gamma(0.6, size=count + 1) + 1e-6
         gap_weights[[0, -1]] *= 3.0

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import sentencepiece
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from legonn_core.decoders.decoder import Decoder, DecoderShape
 from legonn_core.encoders.text import TextEncoder, TextEncoderShape
-from legonn_core.train.losses import cross_entropy, ctc_loss, decoder_inputs, feasible
+from legonn_core.train.composition import Boundary, Composition
+from legonn_core.train.contract_noise import ContractNoise
+from legonn_core.train.losses import cross_entropy, decoder_inputs
 from legonn_core.train.optimize import MasterOptimizer, cosine_rate
 from legonn_core.train.simulate import Simulator, confusion_table
 from legonn_core.train.text_data import (
@@ -39,8 +41,8 @@ class TextRecipe:
     plain: str = ""
     origin_weights: dict[str, float] = field(default_factory=dict)
     plain_weights: dict[str, float] = field(default_factory=dict)
-    encoder: dict[str, int] = field(default_factory=dict)
-    decoder: dict[str, int] = field(default_factory=dict)
+    encoder: dict[str, Any] = field(default_factory=dict)
+    decoder: dict[str, Any] = field(default_factory=dict)
     initial: str = ""
     rate: float = 1.5e-3
     warmup_steps: int = 300
@@ -49,6 +51,7 @@ class TextRecipe:
     simulated_share: float = 0.5
     easy_until: float = 0.4
     gradient_gate: float = 0.2
+    row_jitter: float = 0.01
     smoothing: float = 0.1
     input_drop: float = 0.08
     source_dropout: float = 0.1
@@ -88,44 +91,6 @@ class TextBatcher:
             yield padded, lengths, [p.target for p in pairs]
 
 
-class ScaledGradient(torch.autograd.Function):
-    """The identity, whose gradient is scaled: the gate on the interface (0 isolates modules)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, gate: float) -> Tensor:
-        """Pass on."""
-        ctx.gate = gate
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """Scale."""
-        return gradients[0] * ctx.gate, None
-
-
-def contract_noise(log_probs: Tensor) -> tuple[Tensor, Tensor]:
-    """What another encoder or the wire might do to rows: temperature, blank bias, truncation.
-
-    Args:
-        log_probs: (B, U, V) float32.
-
-    Returns:
-        Probabilities (B, U, V) and the tail mass (B, U) that was cut off.
-    """
-    batch = log_probs.shape[0]
-    threshold = torch.empty(batch, 1, 1).uniform_(-8.0, -4.5).exp()
-    if torch.rand(()) < 0.5:
-        probs = log_probs.bfloat16().exp()
-        probs = probs * (probs >= threshold.bfloat16())
-        return probs, (1.0 - probs.sum(dim=-1)).clamp(min=0.0)
-    temperature = torch.empty(batch, 1, 1).uniform_(-0.35, 0.35).exp()
-    bias = torch.zeros(batch, 1, log_probs.shape[2])
-    bias[:, 0, 0] = torch.randn(batch) * 0.4
-    probs = (log_probs / temperature + bias).softmax(dim=-1)
-    probs = probs * (probs >= threshold)
-    return probs, (1.0 - probs.sum(dim=-1)).clamp(min=0.0)
-
-
 class TextTrainer:
     """One run of a recipe; resumes from ``checkpoint.pt`` in the recipe's ``out`` folder."""
 
@@ -155,12 +120,11 @@ class TextTrainer:
         self.simulated = self._simulated(root) if self.decoder is not None else None
         if recipe.initial:
             self._start_from(root / recipe.initial, processor)
-        parts = nn.ModuleDict({"encoder": self.encoder})
-        if self.decoder is not None:
-            parts["decoder"] = self.decoder
-        parts.bfloat16()
-        self.parts = parts
-        self.optimizer = MasterOptimizer(parts.named_parameters(), rate=recipe.rate)
+        noise = ContractNoise(jitter=recipe.row_jitter)
+        boundary = Boundary(gate=recipe.gradient_gate, noise=noise)
+        self.parts = Composition(self.encoder, decoder=self.decoder, boundaries=[boundary])
+        self.parts.bfloat16()
+        self.optimizer = MasterOptimizer(self.parts.named_parameters(), rate=recipe.rate)
         self.seconds = 0.0
         self.infeasible = self.seen = 0
         self.started = time.monotonic()
@@ -206,24 +170,16 @@ class TextTrainer:
     def joint_loss(self) -> tuple[Tensor, dict[str, float]]:
         """CTC, and with a decoder cross-entropy, on one batch of pairs."""
         tokens, lengths, targets = next(self.batches)
-        logits, rows = self.encoder(tokens, lengths)
-        log_probs = logits.float().log_softmax(dim=-1)
+        losses = self.parts.losses(
+            (tokens, lengths),
+            [targets],
+            is_reading=self.optimizer.steps >= self.recipe.ctc_only_steps,
+            input_drop=self.recipe.input_drop,
+            smoothing=self.recipe.smoothing,
+        )
         self.seen += len(targets)
-        self.infeasible += int((~feasible(targets, rows)).sum())
-        loss = ctc_loss(log_probs, rows, targets)
-        report = {"ctc": float(loss.detach())}
-        if self.decoder is not None and self.optimizer.steps >= self.recipe.ctc_only_steps:
-            seen = ScaledGradient.apply(log_probs, self.recipe.gradient_gate)  # type: ignore[no-untyped-call]
-            probs, tail = contract_noise(seen)
-            mixture = self.decoder.ingestor.mix_dense(probs.bfloat16(), tail.bfloat16())
-            memory = self.decoder.remember(mixture, rows)
-            inputs = decoder_inputs(targets, drop=self.recipe.input_drop)
-            entropy = cross_entropy(
-                self.decoder(inputs, memory), targets, smoothing=self.recipe.smoothing
-            )
-            report["ce"] = float(entropy.detach())
-            loss = loss + entropy
-        return loss, report
+        self.infeasible += losses.infeasible
+        return losses.total, losses.parts
 
     def simulated_loss(self) -> tuple[Tensor, dict[str, float]]:
         """Cross-entropy of the decoder on marginals made from plain text."""

@@ -11,11 +11,11 @@ from typing import TextIO, TypeVar
 import numpy as np
 
 import legonn
+from legonn_core.scoring.scores import normalized, translation_scores, word_error_rate
+from legonn_core.scoring.sets import SpeechSet, TextSet, stride
 from legonn_loadtest.progress import Progress
 from legonn_loadtest.recognition import Heard, hear, is_fatal
 from legonn_loadtest.report import Example, Latency, Module, SetResult
-from legonn_loadtest.scoring import normalized, translation_scores, word_error_rate
-from legonn_loadtest.sets import SpeechSet, TextSet, stride
 
 BATCH_TEXTS = 32
 NUM_EXAMPLES = 50

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import legonn
 from legonn.cli.connection import add_address, explain
-from legonn_loadtest.sets import BadSet, SpeechSet, TextSet, read_speech_set, read_text_set
+from legonn_core.scoring.sets import BadSet, SpeechSet, TextSet, read_speech_set, read_text_set
 
 if TYPE_CHECKING:
     from legonn_loadtest.report import Report

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import legonn
 from legonn.cli.connection import is_unreachable
+from legonn_core.scoring.sets import Recording
 from legonn_loadtest.promises import PromiseCheck
-from legonn_loadtest.sets import Recording
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from legonn_loadtest.scoring import Score
-from legonn_loadtest.sets import BadSet
+from legonn_core.scoring.scores import Score
+from legonn_core.scoring.sets import BadSet
 
 FORMAT = 1
 HEADINGS = ("test set", "modules", "score", "95 % interval", "items", "speed")

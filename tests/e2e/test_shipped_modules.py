@@ -18,8 +18,8 @@ import pytest_asyncio
 import legonn
 from legonn.v1 import translation_service_pb2 as text_pb
 from legonn.v1 import translation_service_pb2_grpc as text_grpc
+from legonn_core.scoring.scores import normalized, word_error_rate
 from legonn_loadtest.promises import PromiseCheck
-from legonn_loadtest.scoring import normalized, word_error_rate
 from legonn_server.app import Gateway, build_backend
 from legonn_server.config.settings import ServerSettings, Settings
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from legonn import __version__
 from legonn.cli.connection import add_address
+from legonn_core.scoring.sets import BadSet
 from legonn_loadtest.load.scenario import Scenario, read_scenario
 from legonn_loadtest.load.server import NoServer, Served, serving
-from legonn_loadtest.sets import BadSet
 
 if TYPE_CHECKING:
     from legonn_loadtest.load.capacity import Step

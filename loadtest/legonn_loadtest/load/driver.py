@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from legonn_core.scoring.scores import translation_scores, word_error_rate
 from legonn_loadtest.load.scenario import Scenario, as_tables
 from legonn_loadtest.load.server import Served, increase, scrape
 from legonn_loadtest.load.tally import PERCENTILES, Tally
-from legonn_loadtest.scoring import translation_scores, word_error_rate
 
 START_DELAY_S = 2.0
 """Generators import and connect before the first stream begins."""

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from legonn_loadtest.sets import BadSet
+from legonn_core.scoring.sets import BadSet
 
 Part = TypeVar("Part", bound="SpeechLoad | TextLoad | Phase | Limits")
 

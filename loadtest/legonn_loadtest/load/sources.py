@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import legonn
+from legonn_core.scoring.sets import BadSet, read_speech_set, read_text_set
 from legonn_loadtest.load.scenario import SpeechLoad, TextLoad
-from legonn_loadtest.sets import BadSet, read_speech_set, read_text_set
 
 RATE_HERTZ = 16_000
 SENTENCES = (

@@ -10,7 +10,6 @@ import tarfile
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 import tomli_w
@@ -21,7 +20,7 @@ from legonn_core.interface.reference import ModuleRef
 from legonn_core.runtime.host import EngineHost
 from legonn_core.runtime.messages import DecodeJob, EncodeResult, EncodeText
 from legonn_core.train import command
-from legonn_core.train.text_trainer import ScaledGradient, TextRecipe, TextTrainer, contract_noise
+from legonn_core.train.text_trainer import TextRecipe, TextTrainer
 from tests.support.tiny import (
     DECODER_SHAPE,
     ENGLISH,
@@ -201,22 +200,3 @@ def test_minutes_on_the_command_line_win():
     assert recipe.minutes == 3.0
     assert trainer is TextTrainer
     assert [entry["name"] for entry in described] == ["text-de", "decoder-en"]
-
-
-def test_the_gate_scales_gradients_only():
-    x = torch.ones(3, requires_grad=True)
-    y = ScaledGradient.apply(x, 0.25)
-    assert torch.equal(y, x)
-    y.sum().backward()
-    assert x.grad is not None
-    assert x.grad.tolist() == [0.25] * 3
-
-
-def test_noise_on_the_interface_leaves_distributions():
-    torch.manual_seed(0)
-    logits = 4 * torch.randn(5, 7, 40)
-    for _ in range(12):
-        probs, tail = contract_noise(logits.log_softmax(dim=-1))
-        assert np.allclose((probs.float().sum(-1) + tail.float()).numpy(), 1.0, atol=0.02)
-        assert (tail >= 0).all()
-        assert (probs >= 0).all()

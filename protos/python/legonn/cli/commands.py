@@ -20,6 +20,7 @@ HEAVY = {
     "modules export": ("core", "write a Triton model repository"),
     "serve": ("server", "start a server on this machine"),
     "train": ("train", "train a module from its recipe"),
+    "evaluate": ("train", "measure modules: asr, mt, and the swap matrix"),
 }
 
 

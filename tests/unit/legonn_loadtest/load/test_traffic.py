@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from legonn_core.scoring.sets import BadSet
 from legonn_loadtest.load.scenario import Limits, Phase, Scenario, SpeechLoad, parse, read_scenario
 from legonn_loadtest.load.traffic import is_measured, plan
-from legonn_loadtest.sets import BadSet
 
 ROOT = Path(__file__).resolve().parents[4]
 SCENARIOS = sorted((ROOT / "loadtest/scenarios").glob("*.toml"))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from legonn_loadtest.scoring import normalized, translation_scores, word_error_rate
+from legonn_core.scoring.scores import normalized, translation_scores, word_error_rate
 
 
 @pytest.mark.parametrize(

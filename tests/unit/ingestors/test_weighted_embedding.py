@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from legonn_core.decoders.weighted_embedding import WeightedEmbeddingIngestor
+from legonn_core.ingestors.ingestor import IngestorShape
+from legonn_core.ingestors.weighted_embedding import WeightedEmbeddingIngestor
 from legonn_core.interface.marginals import Marginals
 from tests.support.tiny import NUM_CLASSES, lively
 
 
 @pytest.fixture(scope="module")
 def ingestor() -> WeightedEmbeddingIngestor:
-    return lively(WeightedEmbeddingIngestor(NUM_CLASSES, 16, 2, 32, num_layers=2, max_rows=50))
+    shape = IngestorShape(NUM_CLASSES, 16, 2, 32, num_layers=2, max_rows=50)
+    return lively(WeightedEmbeddingIngestor(shape))
 
 
 def rows(batch: int, count: int) -> torch.Tensor:

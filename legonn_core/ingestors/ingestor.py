@@ -1,0 +1,162 @@
+"""What both ingestors share: a receptive field, positions, encoder blocks, adapters.
+
+LegoNN (arXiv 2206.03318, section 3.3) ends both in Transformer encoder blocks that belong to the
+reading module. An adapter (Houlsby et al. 2019, arXiv 1902.00751) behind each block lets a frozen
+decoder meet a new encoder: only the adapters learn, and zeroed they are not there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from legonn_core.nn.positions import sinusoids
+from legonn_core.nn.transformer import TransformerLayer
+
+
+class IngestorKind(Enum):
+    """How rows become vectors."""
+
+    WEIGHTED = "weighted"
+    BEAM = "beam"
+
+
+@dataclass(frozen=True, slots=True)
+class IngestorShape:
+    """Sizes of an ingestor.
+
+    Attributes:
+        num_classes: V with blank.
+        width: D.
+        num_layers: Encoder blocks after the mixture; they belong to the reading module.
+        max_rows: Longest sequence of positions.
+        receptive_field: Rows under the first projection, odd; 1 reads row by row.
+        adapter_width: Bottleneck behind each block; 0: no adapters.
+        ranks: Classes a row that a beam ingestor reads; fixed once trained.
+        rank_width: Size of its embedding of one rank.
+    """
+
+    num_classes: int
+    width: int
+    num_heads: int
+    hidden: int
+    num_layers: int
+    max_rows: int
+    receptive_field: int = 1
+    adapter_width: int = 0
+    ranks: int = 8
+    rank_width: int = 48
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.receptive_field < 1 or self.receptive_field % 2 == 0:
+            raise ValueError(f"receptive_field is {self.receptive_field}, not odd and positive")
+        if self.adapter_width < 0 or not 1 <= self.ranks <= self.num_classes:
+            raise ValueError(f"adapter_width={self.adapter_width}, ranks={self.ranks}")
+
+
+class Adapter(nn.Module):
+    """A narrow residual branch that begins as nothing."""
+
+    def __init__(self, width: int, bottleneck: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.narrow = nn.Linear(width, bottleneck)
+        self.widen = nn.Linear(bottleneck, width)
+        nn.init.zeros_(self.widen.weight)
+        nn.init.zeros_(self.widen.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to the same shape."""
+        return x + self.widen(F.gelu(self.narrow(self.norm(x))))  # type: ignore[no-any-return]
+
+
+class Ingestor(nn.Module):
+    """Marginals to a memory for cross-attention; subclasses say how rows become vectors.
+
+    Args:
+        shape: Sizes.
+        mixed_width: Of the vectors that the subclass's ``mix`` methods give.
+    """
+
+    if TYPE_CHECKING:
+        positions: Tensor
+
+    def __init__(self, shape: IngestorShape, *, mixed_width: int) -> None:
+        super().__init__()
+        self.shape = shape
+        self.norm = nn.LayerNorm(mixed_width)
+        field = shape.receptive_field
+        self.project: nn.Linear | nn.Conv1d = (
+            nn.Linear(mixed_width, shape.width)
+            if field == 1
+            else nn.Conv1d(mixed_width, shape.width, field, padding=field // 2)
+        )
+        table = sinusoids(shape.max_rows, shape.width)
+        self.register_buffer("positions", table, persistent=False)
+        self.layers = nn.ModuleList(
+            TransformerLayer(shape.width, shape.num_heads, shape.hidden, dropout=shape.dropout)
+            for _ in range(shape.num_layers)
+        )
+        self.adapters = nn.ModuleList(
+            Adapter(shape.width, shape.adapter_width)
+            for _ in range(shape.num_layers if shape.adapter_width else 0)
+        )
+        self.output_norm = nn.LayerNorm(shape.width)
+
+    def mix_dense(self, probs: Tensor, tail: Tensor) -> Tensor:
+        """Vectors of full rows.
+
+        Args:
+            probs: (B, U, V).
+            tail: (B, U) mass that ``probs`` leaves out.
+
+        Returns:
+            (B, U, mixed width).
+        """
+        raise NotImplementedError
+
+    def mix_sparse(self, ids: Tensor, probs: Tensor, tail: Tensor) -> Tensor:
+        """Vectors of rows as they come over the wire.
+
+        Args:
+            ids: (B, U, k) int64.
+            probs: (B, U, k).
+            tail: (B, U).
+
+        Returns:
+            (B, U, mixed width).
+        """
+        raise NotImplementedError
+
+    def forward(self, mixture: Tensor, lengths: Tensor) -> Tensor:
+        """Position, mix and normalise.
+
+        Args:
+            mixture: (B, U, mixed width) from one of the two ``mix`` methods.
+            lengths: (B,) number of rows.
+
+        Returns:
+            (B, U, D) memory.
+        """
+        rows = mixture.shape[1]
+        steps = torch.arange(rows, device=mixture.device)
+        inside = steps[None, :] < lengths[:, None]
+        x = self.norm(mixture)
+        if isinstance(self.project, nn.Conv1d):
+            # Padding must be silence to the last rows, not the norm's bias.
+            x = self.project((x * inside[..., None].to(x.dtype)).transpose(1, 2)).transpose(1, 2)
+        else:
+            x = self.project(x)
+        x = x + self.positions[:rows]
+        mask = inside[:, None, None, :]
+        for index, layer in enumerate(self.layers):
+            x = layer(x, mask=mask, positions=steps)
+            if len(self.adapters):
+                x = self.adapters[index](x)
+        return self.output_norm(x)  # type: ignore[no-any-return]
