@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from legonn import captions
+    from legonn.admin import Admin, ModuleEvent
     from legonn.aio import AsyncClient
     from legonn.audio import AudioFile, open_audio, paced, paced_async
     from legonn.client import Client
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "admin": ("Admin", "ModuleEvent"),
     "aio": ("AsyncClient",),
     "audio": ("AudioFile", "open_audio", "paced", "paced_async"),
     "client": ("Client",),
@@ -87,6 +89,7 @@ except PackageNotFoundError:  # a checkout on the path, not installed
     __version__ = "0.0.0+checkout"
 
 __all__ = [
+    "Admin",
     "AsyncClient",
     "AudioFile",
     "BadAudio",
@@ -104,6 +107,7 @@ __all__ = [
     "InternalFault",
     "LegonnError",
     "LimitExceeded",
+    "ModuleEvent",
     "ModuleInfo",
     "NotFound",
     "NotImplementedYet",
