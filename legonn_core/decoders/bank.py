@@ -56,12 +56,18 @@ class TokenBank:
         self._first: list[int] = []
         self._rows: list[int] = []
         self._cursor = 0
+        self._oneself = torch.eye(beams, dtype=torch.bool)
         self._distances = self._distance_bias(_COLUMNS)
 
     @property
     def num_requests(self) -> int:
         """R."""
         return len(self._first)
+
+    @property
+    def num_columns(self) -> int:
+        """Tokens that there is room for."""
+        return self._arrays.visible.shape[2]
 
     def join(self, memory: Memory, lengths: Sequence[int], past: DecoderState | None) -> None:
         """Add requests behind those that are here.
@@ -127,8 +133,8 @@ class TokenBank:
         Returns:
             (R, K, V) natural-log probabilities in float32.
         """
-        if self._cursor == self._arrays.visible.shape[2]:
-            self._make_room(self.num_requests, self._cursor - min(self._first) + 1, 1)
+        if self._cursor == self.num_columns:
+            self._make_room(self.num_requests, 0, 1)
         count, beams, width = self.num_requests, self._beams, self._decoder.shape.width
         low, rows = min(self._first), max(self._rows)
         seen = slice(low, self._cursor + 1)
@@ -139,14 +145,14 @@ class TokenBank:
         for index, layer in enumerate(self._decoder.layers):
             cache = self._arrays.caches[index][:, :count]
             memory = self._arrays.memories[index][:, :count, :, :rows]
-            x = x + layer.self_output(self._look_back(layer, x, cache, bias[index], seen))
+            x = layer.self_output(self._look_back(layer, x, cache, bias[index], seen)).add_(x)
             query = layer.cross_query(layer.cross_norm(x))
             query = query.view(count, beams, -1, self._decoder.head_width).transpose(1, 2)
             mixed = F.scaled_dot_product_attention(
                 query, memory[0], memory[1], attn_mask=memory_bias
             )
-            x = x + layer.cross_output(mixed.transpose(1, 2).reshape(-1, width))
-            x = x + layer.contract(F.gelu(layer.expand(layer.feed_forward_norm(x))))
+            x = layer.cross_output(mixed.transpose(1, 2).reshape(-1, width)).add_(x)
+            x = layer.contract(F.gelu(layer.expand(layer.feed_forward_norm(x)))).add_(x)
         self._cursor += 1
         logits = self._decoder.classes(self._decoder.norm(x))
         return torch.log_softmax(logits, dim=-1).view(count, beams, -1)
@@ -171,12 +177,13 @@ class TokenBank:
         length = seen.stop - seen.start
         distances = self._distances[..., -length * beams :]
         visible = self._arrays.visible[:count, :, seen]
-        if beams > 1:
+        visible[:, :, -1] = self._oneself
+        if beams == 1:
+            if max(self._first) == seen.start:
+                return distances
+        else:
             requests = torch.arange(count)[:, None]
             visible[:, :, :-1] = visible[requests, parents, :-1]
-        visible[:, :, -1] = torch.eye(beams, dtype=torch.bool)
-        if beams == 1 and max(self._first) == seen.start:
-            return distances
         flat = visible.reshape(1, count, 1, beams, length * beams)
         return torch.where(flat, distances, _HIDDEN)
 

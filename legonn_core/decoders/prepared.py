@@ -7,14 +7,17 @@ value in one product, products with the bias inside, positions as a table made o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from legonn_core.decoders.decoder import Decoder
 from legonn_core.nn.transformer import DecoderLayer
+
+INT8_FROM = 150_000
+"""Weights of the least matrix that 8 bits make faster; below, quantising the input costs more."""
 
 
 class Product(Protocol):
@@ -36,6 +39,41 @@ class Float32Product:
         return torch.addmm(self._bias, x, self._weight)
 
 
+class Int8Product:
+    """Weights in 8 bits, one scale an output; inputs are quantised as they come, one scale a batch.
+
+    So a row's result depends, in its last digits, on the rows beside it: what is found alone and in
+    a batch may differ where two hypotheses are nearly equal.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        scales = weight.detach().abs().amax(dim=1).clamp(min=1e-8) / 127.0
+        quantised = torch.quantize_per_channel(
+            weight.detach(), scales.double(), torch.zeros(len(scales), dtype=torch.long), 0,
+            torch.qint8,
+        )  # fmt: skip
+        self._packed = torch.ops.quantized.linear_prepack(quantised, bias.detach())
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(N, in) to (N, out)."""
+        product: Tensor = torch.ops.quantized.linear_dynamic(x, self._packed, reduce_range=False)
+        return product
+
+
+class Precision(Enum):
+    """In which numbers the products of token steps are done."""
+
+    FLOAT32 = "float32"
+    INT8 = "int8"
+
+
+def product(precision: Precision, weight: Tensor, bias: Tensor) -> Product:
+    """An affine map in this precision; small ones stay in float32, where they are faster."""
+    if precision is Precision.INT8 and weight.numel() >= INT8_FROM:
+        return Int8Product(weight, bias)
+    return Float32Product(weight, bias)
+
+
 @dataclass(frozen=True, slots=True)
 class Norm:
     """A layer norm's two vectors."""
@@ -51,7 +89,7 @@ class Norm:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, D) to (N, D)."""
-        return F.layer_norm(x, self.weight.shape, self.weight, self.bias)
+        return torch.layer_norm(x, self.weight.shape, self.weight, self.bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +107,24 @@ class PreparedLayer:
     contract: Product
 
     @classmethod
-    def of(cls, layer: DecoderLayer) -> PreparedLayer:
+    def of(cls, layer: DecoderLayer, precision: Precision) -> PreparedLayer:
         """Pack a layer's weights."""
         attention, crossed, feed = layer.self_attention, layer.cross_attention, layer.feed_forward
         three = (attention.query, attention.key, attention.value)
         return cls(
             self_norm=Norm.of(layer.self_norm),
-            query_key_value=Float32Product(
-                torch.cat([part.weight for part in three]), torch.cat([p.bias for p in three])
+            query_key_value=product(
+                precision,
+                torch.cat([part.weight for part in three]),
+                torch.cat([part.bias for part in three]),
             ),
-            self_output=_product(attention.output),
+            self_output=_product(precision, attention.output),
             cross_norm=Norm.of(layer.cross_norm),
-            cross_query=_product(crossed.query),
-            cross_output=_product(crossed.output),
+            cross_query=_product(precision, crossed.query),
+            cross_output=_product(precision, crossed.output),
             feed_forward_norm=Norm.of(layer.feed_forward_norm),
-            expand=_product(feed.expand),
-            contract=_product(feed.contract),
+            expand=_product(precision, feed.expand),
+            contract=_product(precision, feed.contract),
         )
 
 
@@ -101,12 +141,12 @@ class PreparedDecoder:
             all beyond.
     """
 
-    def __init__(self, network: Decoder) -> None:
+    def __init__(self, network: Decoder, precision: Precision = Precision.FLOAT32) -> None:
         self.shape = network.shape
         layers = [layer for layer in network.layers if isinstance(layer, DecoderLayer)]
-        self.layers = tuple(PreparedLayer.of(layer) for layer in layers)
+        self.layers = tuple(PreparedLayer.of(layer, precision) for layer in layers)
         self.norm = Norm.of(network.norm)
-        self.classes: Product = Float32Product(network.embedding.weight, network.output_bias)
+        self.classes = product(precision, network.embedding.weight, network.output_bias)
         self.embedding = network.embedding.weight.detach() * network.shape.width**0.5
         self.distances = torch.stack(
             [layer.self_bias.table.detach()[:, : layer.self_bias.reach + 1] for layer in layers]
@@ -118,5 +158,5 @@ class PreparedDecoder:
         return self.shape.width // self.shape.num_heads
 
 
-def _product(linear: nn.Linear) -> Product:
-    return Float32Product(linear.weight, linear.bias)
+def _product(precision: Precision, linear: nn.Linear) -> Product:
+    return product(precision, linear.weight, linear.bias)

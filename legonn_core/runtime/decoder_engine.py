@@ -19,7 +19,7 @@ import torch
 
 from legonn_core.decoders.bank import TokenBank
 from legonn_core.decoders.decoder import END, Decoder
-from legonn_core.decoders.prepared import PreparedDecoder
+from legonn_core.decoders.prepared import Precision, PreparedDecoder
 from legonn_core.errors import DeadlineMissed, LegonnError, QueueFull
 from legonn_core.modules.registry import LoadedModule
 from legonn_core.runtime import plan
@@ -34,6 +34,9 @@ Key = TypeVar("Key", bound=Hashable)
 
 _LOOKED_AT = 256
 """Waiting jobs of a kind that the policy sees; the ones behind them wait their turn."""
+
+_SPARE_COLUMNS = 256
+"""A group's arrays are kept for the next one, unless a long text has made them large."""
 
 _ROWS_A_BYTE = 1 / 50
 """A row of marginals with its 16 classes takes about 50 bytes."""
@@ -53,6 +56,7 @@ class DecoderEngine(Generic[Key]):
 
     Args:
         module: Loaded decoder.
+        precision: Of token steps.
         limits: How much at once, and whose turn it is.
         clock: Seconds; a test's own.
     """
@@ -61,19 +65,21 @@ class DecoderEngine(Generic[Key]):
         self,
         module: LoadedModule,
         *,
+        precision: Precision = Precision.FLOAT32,
         limits: plan.Limits | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         assert isinstance(module.network, Decoder)
         self.module, self.network = module, module.network
         self._limits, self._clock = limits or plan.Limits(), clock
-        self._prepared = PreparedDecoder(module.network)
+        self._prepared = PreparedDecoder(module.network, precision)
         self._reader = JobReader(module)
         self._ledger = plan.Ledger()
         self._waiting: dict[DecodeKind, dict[Key, tuple[plan.Waiting[Key], DecodeJob]]] = {
             kind: {} for kind in DecodeKind
         }
         self._groups: dict[plan.Group, _Group[Key]] = {}
+        self._spare: dict[int, TokenBank] = {}
         self._refused: list[tuple[Key, DecodeResult | LegonnError]] = []
 
     @property
@@ -167,7 +173,8 @@ class DecoderEngine(Generic[Key]):
         """Ingest the marginals of requests whose forced beginnings are equally long, and join."""
         group = self._groups.get(name)
         if group is None:
-            group = _Group(TokenBank(self._prepared, name.beam), None, [])
+            bank = self._spare.pop(name.beam, None) or TokenBank(self._prepared, name.beam)
+            group = _Group(bank, None, [])
             self._groups[name] = group
         lengths = [len(request.marginals) for request in requests]
         memory = self.network.remember(
@@ -212,6 +219,8 @@ class DecoderEngine(Generic[Key]):
         order = group.bank.leave(places)
         if not order:
             del self._groups[name]
+            if group.bank.num_columns <= _SPARE_COLUMNS:
+                self._spare[name.beam] = group.bank
             return
         assert group.lanes is not None
         group.lanes = group.lanes.select(order)

@@ -47,8 +47,9 @@ class Limits:
     """The numbers of the policy.
 
     Attributes:
-        max_rows: Rows (requests times beam) of a step.
-        max_rows_beside_live: The same for work that is not live, while live work is about.
+        max_rows: Rows (requests times beam) of a step of live work.
+        max_rows_waiting: The same for work that is not live: what becomes urgent waits for its end.
+        max_rows_beside_live: The same while live work is about.
         live_seconds: How long after the last live job it still counts as being about.
         max_joining: Rows of marginals that are read for jobs of one turn; one job always is.
         shares: Part of the time of more urgent work that a waiting kind earns.
@@ -56,7 +57,8 @@ class Limits:
         max_credit_seconds: Most that a kind can have earned.
     """
 
-    max_rows: int = 64
+    max_rows: int = 160
+    max_rows_waiting: int = 64
     max_rows_beside_live: int = 20
     live_seconds: float = 3.0
     max_joining: int = 1024
@@ -65,8 +67,8 @@ class Limits:
     max_credit_seconds: float = 0.2
 
     def __post_init__(self) -> None:
-        if min(self.max_rows, self.max_rows_beside_live, self.max_joining) < 1:
-            raise ValueError("a step has at least one row, and a turn reads at least one")
+        if min(self.max_rows, self.max_rows_waiting, self.max_rows_beside_live) < 1:
+            raise ValueError("a step has at least one row")
         if not all(0.0 < share <= 1.0 for share in self.shares.values()):
             raise ValueError("a share is above 0, or its kind would starve, and at most 1")
 
@@ -158,7 +160,7 @@ def next_turn(
     known = {group for group in running if group.kind is kind}
     choices = known | {Group(kind, job.beam) for job in jobs}
     group = min(choices, key=lambda one: (ledger.last_turns.get(one, -1), one.beam))
-    rows = limits.max_rows
+    rows = limits.max_rows if kind in LIVE else limits.max_rows_waiting
     is_live_about = ledger.last_live is not None and now - ledger.last_live < limits.live_seconds
     if kind not in LIVE and (is_live_about or busy & LIVE):
         rows = limits.max_rows_beside_live

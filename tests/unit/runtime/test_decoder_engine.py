@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from legonn_core.decoders.prepared import Precision
 from legonn_core.errors import (
     BadConfig,
     BrokenInvariant,
+    DeadlineMissed,
     EncodingMismatch,
     LegonnError,
     LimitExceeded,
+    QueueFull,
     VocabularyMismatch,
 )
 from legonn_core.interface import codec
@@ -287,3 +290,47 @@ def test_text_beyond_the_vocabulary_cannot_be_forced(engine, fingerprint):
     job = DecodeJob(DECODER, (marginals(14, fingerprint),), forced_text="\u4e2d\u6587")
     with pytest.raises(BadConfig, match="vocabulary"):
         one(engine, job)
+
+
+def test_a_job_that_waited_too_long_is_dropped_and_a_full_queue_refuses(
+    decoder_module, fingerprint
+):
+    now = [0.0]
+    limits = Limits(max_rows=2, max_waiting=dict.fromkeys(DecodeKind, 2))
+    engine: DecoderEngine[str] = DecoderEngine(decoder_module, limits=limits, clock=lambda: now[0])
+    job = DecodeJob(DECODER, (marginals(6, fingerprint),), beam=2)
+    engine.submit("running", job)
+    assert engine.step() == []
+    engine.submit("late", replace(job, timeout_s=1.0))
+    engine.submit("patient", job)
+    engine.submit("refused", job)
+    assert engine.num_jobs == 4
+    now[0] = 2.0
+    found: dict[str, object] = {}
+    while engine.num_jobs:
+        found |= dict(engine.step())
+    assert isinstance(found["late"], DeadlineMissed)
+    assert isinstance(found["refused"], QueueFull)
+    assert "try again in" in str(found["refused"])
+    assert found["running"] == found["patient"]
+
+
+def test_live_work_goes_before_text_that_is_under_way(engine, fingerprint):
+    block = (marginals(20, fingerprint),)
+    for number in range(4):
+        engine.submit(f"bulk {number}", DecodeJob(DECODER, block, kind=DecodeKind.BULK))
+    engine.step()
+    engine.submit("commit", DecodeJob(DECODER, block, kind=DecodeKind.COMMIT, beam=2))
+    engine.submit("final", DecodeJob(DECODER, block))
+    order = []
+    while engine.num_jobs:
+        order += [key for key, _ in engine.step()]
+    assert order[:2] == ["final", "commit"]
+    assert len(order) == 6
+
+
+def test_eight_bits_answer_like_float32(decoder_module, fingerprint):
+    job = DecodeJob(DECODER, (marginals(14, fingerprint, seed=5),), beam=3, length_bonus=0.0)
+    exact = one(DecoderEngine(decoder_module), job).hypotheses[0]
+    rough = one(DecoderEngine(decoder_module, precision=Precision.INT8), job).hypotheses[0]
+    assert rough.score == pytest.approx(exact.score, rel=0.05)
