@@ -14,6 +14,7 @@ import soundfile
 import webvtt
 from selenium.webdriver.common.by import By
 
+from tests.browser.measure import heard, once
 from tests.browser.speech import RATE, over_grpc, recording, talk
 from tests.support.browser import Browser, browser
 from tests.support.process import ROOT, ServerProcess
@@ -148,3 +149,16 @@ def test_a_full_server_is_waited_for(tmp_path: Path):
         window.js("window.__holder.close()")
         assert window.wait_for_state("ended", "failed") == "ended"
         assert window.text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_shipped_modules_read_the_same_by_both_doors():
+    """A real voice through the microphone: the page shows what gRPC makes of what was sent."""
+    with ServerProcess("embedded") as server:
+        found = once(server, heard(CLIP))
+    assert found["seconds"] >= 11
+    assert len(found["text"].split()) > 15
+    assert found["text"] == found["text_over_grpc"]
+    assert len(found["words"]) == len(found["text"].split())
+    assert all(word["committed"] >= word["shown"] for word in found["words"])

@@ -149,6 +149,19 @@ async def test_a_socket_that_says_nothing_is_closed():
         assert error["status"] == "DEADLINE_EXCEEDED"
 
 
+async def test_a_slow_encoder_is_no_dead_peer():
+    """While audio waits nothing is read, the caller's pongs neither: that must not end it."""
+    async with (
+        running(
+            FakeScript(latency_s=0.3), http="127.0.0.1:0", web=WebLimits(ping_seconds=0.1)
+        ) as server,
+        captions(server.gateway.page) as socket,
+    ):
+        answers = await say(socket, linear16(tone(4.0)))
+    assert finals(answers)
+    assert socket.close_code == 1000
+
+
 async def test_the_socket_is_read_no_faster_than_the_encoder_follows():
     """A caller that sends an hour at once must be stopped by the network, not by our memory."""
     async with (

@@ -15,6 +15,7 @@ class WebLimits:
         max_upload_bytes: Largest uploaded recording.
         max_upload_seconds: Longest uploaded recording.
         max_connections: Connections at once; further ones get 503.
+        ping_seconds: Between pings of a WebSocket, so that proxies hold it open.
         config_seconds: How long a WebSocket may take to send its config.
     """
 
@@ -22,10 +23,13 @@ class WebLimits:
     max_upload_bytes: int = 64 << 20
     max_upload_seconds: float = 3_600.0
     max_connections: int = 256
+    ping_seconds: float = 30.0
     config_seconds: float = 10.0
 
     def __post_init__(self) -> None:
-        for name in ("max_upload_bytes", "max_upload_seconds", "max_connections", "config_seconds"):
+        for name in self.__dataclass_fields__:
+            if name == "origins":
+                continue
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
         for origin in self.origins.split():
