@@ -4,8 +4,8 @@
 
 Chromium hears each recording through its fake microphone, in real time. For every word of a final
 the page itself notes when the word first stood there as it stayed (shown) and when it was
-committed, and subtracts when the audio of its last sample was captured. The text is compared with what gRPC
-makes of exactly the samples that the page sent.
+committed, and subtracts when the audio of its last sample was captured. The text is compared with
+what gRPC makes of exactly the samples that the page sent.
 """
 
 from __future__ import annotations

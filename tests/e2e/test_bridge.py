@@ -158,6 +158,7 @@ async def test_a_slow_encoder_is_no_dead_peer():
         captions(server.gateway.page) as socket,
     ):
         answers = await say(socket, linear16(tone(4.0)))
+        assert server.gateway._web._server.config.ws_ping_timeout is None
     assert finals(answers)
     assert socket.close_code == 1000
 
