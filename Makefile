@@ -137,3 +137,8 @@ bench-decoder: ## decoder engine beside CTranslate2, in turn: make bench-decoder
 	@test -n "$(OUT)" || { echo "say where to write: make bench-decoder OUT=FILE"; exit 2; }
 	@$(PY) -c "import ctranslate2" || { echo 'install it: $(PY) -m pip install -e ".[bench]"'; exit 2; }
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.decoder "$(OUT)"
+
+.PHONY: bench-swap
+bench-swap: ## p99 of partials during swaps over that before, in one run: make bench-swap OUT=FILE
+	@test -n "$(OUT)" || { echo "say where to write: make bench-swap OUT=FILE"; exit 2; }
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.swap "$(OUT)"

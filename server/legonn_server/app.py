@@ -53,6 +53,8 @@ from legonn_server.pools.encoder_pool import EncoderPool
 from legonn_server.pools.module_manager import ModuleManager
 from legonn_server.pools.reconciler import Reconciler
 from legonn_server.pools.routes_folder import RoutesFolder
+from legonn_server.pools.shadowing import Shadowing
+from legonn_server.pools.trials import Trials
 from legonn_server.routing import routes_file
 from legonn_server.routing.admission import Admission
 from legonn_server.session.promises import Promise
@@ -89,6 +91,11 @@ class Gateway:
             backend, self.metrics, rule=settings.swap, rehearsal=build_rehearsal(settings)
         )
         self._reconciler = build_reconciler(settings, modules)
+        self._shadowing = Shadowing(backend, modules.pins, self.metrics)
+        trials = Trials(
+            modules, self._reconciler.replace, shadowing=self._shadowing, metrics=self.metrics
+        )
+        modules.shares, self._reconciler.on_tick = trials, trials.tick
         self.services = Services(
             modules=modules,
             workers=Workers(
@@ -96,6 +103,7 @@ class Gateway:
                 DecoderPool(backend, self.metrics, settings.decoder_pool),
                 self.metrics,
                 pins=modules.pins,
+                outcomes=trials,
             ),
             speech_admission=Admission(settings.admission),
             text_admission=Admission(settings.admission),
@@ -110,6 +118,7 @@ class Gateway:
         self._was_up = False
         self._sampling: asyncio.Task[None] | None = None
         self._reconciling: asyncio.Task[None] | None = None
+        self._shading: asyncio.Task[None] | None = None
         self._web: WebServer | None = None
         self.address = ""
         self.page = ""
@@ -138,6 +147,7 @@ class Gateway:
         await self._backend.start()
         await self.services.modules.start(self._reconciler.first())
         self._reconciling = asyncio.create_task(self._reconciler.run())
+        self._shading = asyncio.create_task(self._shadowing.run())
         for kind in (SPEECH, TEXT):
             self.metrics.sessions_limit.labels(kind).set(self._settings.admission.max_streams)
         self._sampling = asyncio.create_task(Sampler(self.services).run())
@@ -191,7 +201,7 @@ class Gateway:
             await self._web.stop(self.services.runners, grace_seconds=grace)
         if self._server is not None:
             await self._server.stop(grace)
-        for task in (self._sampling, self._reconciling):
+        for task in (self._sampling, self._reconciling, self._shading):
             if task is not None:
                 task.cancel()
         await self.services.modules.stop()

@@ -187,4 +187,11 @@ class ModuleService(pb_grpc.ModuleServiceServicer):
 
     def _table(self) -> card_pb.RouteTable:
         error = self._modules.routes_error
-        return table_message(self._modules.table, error.message if error else "")
+        message = table_message(self._modules.table, error.message if error else "")
+        shares = self._modules.shares
+        for route in message.routes:
+            if route.HasField("canary") and shares is not None:
+                key = read_key(route)
+                route.canary.weight_percent = round(shares.percent(key))
+                route.canary.status = shares.status(key)
+        return message

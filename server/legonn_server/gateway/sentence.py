@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from time import perf_counter
 
-from legonn_core.errors import InternalFault
+from legonn_core.errors import BackendDown, InternalFault
 from legonn_core.runtime.messages import DecodedText, DecodeJob, DecodeKind, EncodeText, Phrase
 from legonn_server.gateway.response_cache import CacheLimits, ResponseCache
 from legonn_server.gateway.stream import Workers
 from legonn_server.language.glossary import Glossary, Hidden, completed, restored
 from legonn_server.language.masking import WordStyle
 from legonn_server.pools.module_manager import Pair
+from legonn_server.routing.canary import Outcome
 
 NO_TERMS = Glossary(())
 
@@ -78,8 +80,18 @@ class SentenceReader:
             BackendDown: If the engine was lost; trying again may help.
         """
         hidden = wishes.glossary.hide(" ".join(text.split()), taken=wishes.names)
+        outcomes, began = self._workers.outcomes, perf_counter()
         with self._workers.pins.held(pair.encoder.ref, pair.decoder.ref):
-            found = await self._translated(hidden, pair, wishes)
+            try:
+                found = await self._translated(hidden, pair, wishes)
+            except InternalFault:
+                outcomes.report(pair, Outcome(is_error=True))
+                raise
+            except BackendDown as error:
+                if error.was_running:
+                    outcomes.report(pair, Outcome(is_error=True))
+                raise
+        outcomes.report(pair, Outcome(latency_s=perf_counter() - began))
         hypotheses = found.hypotheses
         if hidden.wanted:
             hypotheses = restored(hypotheses, hidden)

@@ -16,6 +16,7 @@ from time import perf_counter
 from legonn_core.errors import (
     BackendDown,
     BrokenInvariant,
+    InternalFault,
     LegonnError,
     ModuleDraining,
     StateLost,
@@ -27,6 +28,7 @@ from legonn_server.gateway.outbox import Outbox
 from legonn_server.pools.decoder_pool import DecoderPool
 from legonn_server.pools.encoder_pool import EncoderPool
 from legonn_server.pools.module_manager import Pair
+from legonn_server.pools.outcomes import Outcomes, SegmentRecord
 from legonn_server.pools.pins import Pins
 from legonn_server.session import commands as c
 from legonn_server.session import events as e
@@ -49,6 +51,7 @@ class Workers:
         suspects: Held for each call of a segment with which an engine died: two of them never run
             together, so that the innocent one is not blamed a second time.
         pins: Who uses which module version.
+        outcomes: Told how segments ended.
     """
 
     encoders: EncoderPool
@@ -56,6 +59,7 @@ class Workers:
     metrics: Metrics
     suspects: asyncio.Lock = field(default_factory=asyncio.Lock)
     pins: Pins = field(default_factory=Pins)
+    outcomes: Outcomes = field(default_factory=Outcomes)
 
 
 class StreamRunner:
@@ -88,6 +92,7 @@ class StreamRunner:
         self._credit = asyncio.Event()
         self._slots: set[SlotRef] = set()
         self._pinned: tuple[int, Pair] | None = None
+        self._record = SegmentRecord(workers.outcomes)
         self._reading: asyncio.Task[None] | None = None
         self._is_draining = False
         self._final_asked = 0.0
@@ -159,6 +164,10 @@ class StreamRunner:
 
     def _receive(self, event: e.Event) -> None:
         for command in self._machine.receive(event):
+            if isinstance(command, c.EmitFinal) and self._pinned is not None:
+                self._record.finished(
+                    command.hypotheses[0].text, perf_counter() - self._final_asked
+                )
             if isinstance(command, _WORK):
                 self._work.put_nowait(command)
             else:
@@ -231,6 +240,7 @@ class StreamRunner:
                     encoded = await self._workers.encoders.step(
                         step, sample_rate=self._machine.sample_rate
                     )
+                    self._record.heard(step, encoded.marginals, encoded.blank_probs)
                     return e.MarginalsArrived(ticket, encoded)
                 case c.DecodeSegment(ticket, job):
                     is_final = job.kind is DecodeKind.FINAL
@@ -240,7 +250,12 @@ class StreamRunner:
                     shown = tuple(self._present(one) for one in decoded.hypotheses)
                     arrived = e.FinalArrived if is_final else e.CommitArrived
                     return arrived(ticket, replace(decoded, hypotheses=shown))
+        except InternalFault:
+            self._record.failed()
+            raise
         except (BackendDown, StateLost) as error:
+            if isinstance(error, BackendDown) and error.was_running:
+                self._record.failed()
             self._workers.metrics.replays.labels(error.reason.lower()).inc()
             return e.WorkLost(command.ticket, error)
         except UnknownModule as error:
@@ -256,8 +271,11 @@ class StreamRunner:
         is_retired = self._workers.pins.are_retired
         if encoder is None or decoder is None or is_retired(encoder.ref, decoder.ref):
             pair = self._find_pair()
+        elif self._pinned is not None and self._pinned[0] == command.ticket.segment:
+            pair = self._pinned[1]
         else:
             pair = Pair(encoder, decoder)
+        self._record.opened(pair)
         if self._pinned is None or self._pinned[1] != pair:
             self._unpin()
             self._pinned = (command.ticket.segment, pair)

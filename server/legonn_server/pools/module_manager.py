@@ -46,6 +46,9 @@ class Shares(Protocol):
     def percent(self, key: RouteKey) -> float:
         """0 to 100."""
 
+    def status(self, key: RouteKey) -> str:
+        """How the trial goes, for people."""
+
 
 class ModuleManager:
     """Loads, unloads, routes. A new segment reads the table once and keeps what it found.

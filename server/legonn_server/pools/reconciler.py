@@ -8,6 +8,7 @@ read or applied changes nothing; the reason is told.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from legonn_core.errors import BadConfig, StaleRoutes
 from legonn_server.pools.module_manager import ModuleManager
@@ -24,11 +25,15 @@ class Reconciler:
     Args:
         modules: Whose routes they are.
         folder: Where the routes file is; None keeps routes in memory only.
+
+    Attributes:
+        on_tick: Called with the loop's time, twice a second: trials are judged there.
     """
 
     def __init__(self, modules: ModuleManager, folder: RoutesFolder | None) -> None:
         self._modules = modules
         self._folder = folder
+        self.on_tick: Callable[[float], None] = lambda _: None
 
     def first(self) -> RouteTable | None:
         """The routes to start with, if the file has some.
@@ -45,6 +50,7 @@ class Reconciler:
             await asyncio.sleep(PERIOD_S)
             self.look()
             self._modules.tick()
+            self.on_tick(asyncio.get_running_loop().time())
 
     def look(self) -> None:
         """Take a changed file into account."""
