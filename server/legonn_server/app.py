@@ -269,7 +269,7 @@ def build_rehearsal(settings: Settings) -> Rehearsal | None:
     if settings.server.backend == "fake":
         return None
     folder = modules_folder(settings)
-    command = (sys.executable, "-m", "legonn_core.modules.check", "--nice=19", f"--store={folder}")
+    command = (sys.executable, "-m", "legonn_core.modules.check", "--nice=5", f"--store={folder}")
     return ProcessRehearsal(
         RehearsalOptions(command, folder, environment=engine_environment(settings))
     )

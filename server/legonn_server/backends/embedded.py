@@ -48,6 +48,7 @@ class EmbeddedOptions:
         modules: What the first child loads; empty leaves the choice to it.
         start_timeout_s: Longest loading and warming.
         call_timeout_s: Longest wait for one answer.
+        load_timeout_s: Longest load of one module beside the others.
         stop_timeout_s: Longest wait for the child to leave by itself.
         max_restart_delay_s: Pause between restarts of a child that dies while it loads.
         min_hang_s: A child is never taken for hung before so long a silence.
@@ -61,6 +62,7 @@ class EmbeddedOptions:
     modules: tuple[ModuleRef, ...] = ()
     start_timeout_s: float = 300.0
     call_timeout_s: float = 120.0
+    load_timeout_s: float = 600.0
     stop_timeout_s: float = 5.0
     max_restart_delay_s: float = 10.0
     min_hang_s: float = 3.0
@@ -291,12 +293,19 @@ class EmbeddedBackend:
         content = pickle.dumps((number, payload), protocol=pickle.HIGHEST_PROTOCOL)
         self._writer.write(len(content).to_bytes(4, "big") + content)
 
-    async def _call(self, payload: object, answer: type[_T], *, keeps_slot: bool = False) -> _T:
+    async def _call(
+        self,
+        payload: object,
+        answer: type[_T],
+        *,
+        keeps_slot: bool = False,
+        timeout_s: float | None = None,
+    ) -> _T:
         """Send a request and wait for its answer; both within one deadline."""
         request_id = next(self._ids)
         is_sent = False
         try:
-            async with asyncio.timeout(self._options.call_timeout_s):
+            async with asyncio.timeout(timeout_s or self._options.call_timeout_s):
                 if not self._ready.is_set():
                     if self._stopping.is_set():
                         raise BackendDown("the engine is stopped")
@@ -339,13 +348,13 @@ class EmbeddedBackend:
 
     async def load(self, ref: ModuleRef) -> ModuleDescription:
         """Read one version from the module store."""
-        found = await self._call(("load", ref), ModuleDescription)
+        longest = self._options.load_timeout_s
+        found = await self._call(("load", ref), ModuleDescription, timeout_s=longest)
         self._modules = {**(self._modules or {}), ref: found}
         return found
 
     async def unload(self, ref: ModuleRef) -> None:
-        """Forget one version."""
-        # First, so that a child which starts meanwhile does not load it again.
+        """Forget one version, here first: a child that starts meanwhile does not load it again."""
         self._modules = {one: what for one, what in (self._modules or {}).items() if one != ref}
         await self._call(("unload", ref), object)
 

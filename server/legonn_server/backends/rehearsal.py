@@ -1,7 +1,7 @@
 """A version is tried in a process of its own before the engine loads it.
 
 Weights that crash the reader, hang it or compute nonsense end that process and nothing else. It
-runs at the lowest priority, so streams do not notice it.
+runs at a lower priority, so that streams notice little of it.
 """
 
 from __future__ import annotations
