@@ -20,8 +20,18 @@ from legonn_core.encoders.text import TextEncoderShape
 from legonn_core.errors import BadConfig, LegonnError
 from legonn_core.interface.card import Calibration, DataSource, DecodingDefaults, ModuleKind
 from legonn_core.interface.reference import ModuleRef
-from legonn_core.train.package import Packaging, averaged_part, golden_source, write_module
+from legonn_core.train.calibrate import calibrated_module
+from legonn_core.train.composition_trainer import CompositionRecipe, CompositionTrainer
+from legonn_core.train.loop import CHECKPOINT, averaged_checkpoints
+from legonn_core.train.package import (
+    Packaging,
+    averaged_part,
+    golden_source,
+    part_of,
+    write_module,
+)
 from legonn_core.train.pieces import PiecesRecipe, PiecesTrainer
+from legonn_core.train.repackage import fine_tuned
 from legonn_core.train.speech_trainer import SpeechRecipe, SpeechTrainer
 from legonn_core.train.text_data import EnglishPieces
 from legonn_core.train.text_trainer import TextRecipe, TextTrainer
@@ -31,13 +41,21 @@ EXAMPLES = """examples:
   legonn train recipes/text-de.toml                train; run again to resume
   legonn train recipes/text-de.toml --minutes 1    a short trial
   legonn train recipes/text-de.toml --package 2    write version 2 into modules/
+  legonn train recipes/tune-ro.toml                fine-tune text-ro with the shared decoder
+
+Beside checkpoint.pt a run leaves curves.jsonl and, at its end, curves.svg. Keys steps, keep,
+device (cpu, cuda, auto) and precision (bf16, fp32) are in every recipe that trains.
 """
+
+TrainedRecipe = TextRecipe | SpeechRecipe | CompositionRecipe
+Recipe = TrainedRecipe | PiecesRecipe
 
 KINDS = {
     "text": (TextRecipe, TextTrainer),
     "speech": (SpeechRecipe, SpeechTrainer),
     "vocabulary": (PiecesRecipe, PiecesTrainer),
     "pieces": (PiecesRecipe, PiecesTrainer),
+    "composition": (CompositionRecipe, CompositionTrainer),
 }
 
 
@@ -47,6 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, help="train this long in all, not the recipe's")
     parser.add_argument(
         "--package", metavar="VERSION", help="do not train; write the checkpoint as this version"
+    )
+    parser.add_argument(
+        "--average",
+        metavar="N",
+        type=int,
+        help="with --package: the mean of the last N kept checkpoints, not the running average",
     )
     parser.add_argument("--store", type=Path, default=Path("modules"), help="module store")
 
@@ -58,12 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         recipe, trainer, described = read_recipe(content, minutes=arguments.minutes)
         if arguments.package and not isinstance(recipe, PiecesRecipe):
             for entry in described:
-                packaging = _packaging(entry, recipe, arguments)
-                checkpoint = Path(recipe.out) / "checkpoint.pt"
-                parameters = averaged_part(checkpoint, str(entry.get("part", "encoder")))
-                card = write_module(arguments.store, packaging, parameters)
-                size = sum(d.num_bytes for d in card.weights.values()) / 2**20
-                print(f"{packaging.ref}: {card.num_parameters:,} parameters, {size:.1f} MiB")
+                _package(entry, recipe, arguments)
             return 0
         trainer(recipe, root=Path.cwd()).run()
         return 0
@@ -72,9 +91,36 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
 
 
+def _package(
+    entry: Mapping[str, object], recipe: TrainedRecipe, arguments: argparse.Namespace
+) -> None:
+    """Write one module of a recipe, and calibrate it where its table says on what."""
+    if isinstance(recipe, CompositionRecipe):
+        packaging = fine_tuned(
+            entry, recipe, version=arguments.package, recipe_path=arguments.recipe
+        )
+    else:
+        packaging = _packaging(entry, recipe, arguments)
+    part = str(entry.get("part", "encoder"))
+    if arguments.average:
+        mean = averaged_checkpoints(Path(recipe.out), arguments.average)
+        parameters = part_of(mean, part)
+    else:
+        parameters = averaged_part(Path(recipe.out) / CHECKPOINT, part)
+    card = write_module(arguments.store, packaging, parameters)
+    size = sum(d.num_bytes for d in card.weights.values()) / 2**20
+    print(f"{packaging.ref}: {card.num_parameters:,} parameters, {size:.1f} MiB")
+    if isinstance(held_out := entry.get("calibrate"), dict):
+        found, before, after = calibrated_module(arguments.store, packaging.ref, held_out)
+        print(
+            f"{packaging.ref}: temperature {found.temperature}, blank bias {found.blank_bias};"
+            f" CTC {before:.3f} to {after:.3f} nats a token on {held_out['path']}"
+        )
+
+
 def read_recipe(
     content: Mapping[str, object], *, minutes: float | None
-) -> tuple[TextRecipe | SpeechRecipe | PiecesRecipe, type, list[dict[str, object]]]:
+) -> tuple[Recipe, type, list[dict[str, object]]]:
     """Split a recipe's TOML into settings, trainer and the modules it makes.
 
     Raises:

@@ -64,7 +64,11 @@ class Packaging:
 
 def averaged_part(checkpoint: Path, part: str) -> dict[str, Tensor]:
     """The averaged weights of one part (``encoder`` or ``decoder``) of a trainer's checkpoint."""
-    saved = torch.load(checkpoint, weights_only=True)["average"]
+    return part_of(torch.load(checkpoint, weights_only=True)["average"], part)
+
+
+def part_of(saved: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    """The weights of one part by their own names; all of them where there are no parts."""
     prefix = f"{part}."
     found = {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
     return found or dict(saved)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +13,10 @@ from torch import Tensor, nn
 
 from legonn_core.encoders.speech import SpeechEncoder, SpeechEncoderShape
 from legonn_core.train.letters import LetterAlphabet
+from legonn_core.train.loop import Budget, TrainingLoop
 from legonn_core.train.losses import ctc_loss, feasible
-from legonn_core.train.optimize import MasterOptimizer, cosine_rate
+from legonn_core.train.optimize import MasterOptimizer
+from legonn_core.train.placement import Placement
 from legonn_core.train.speech_data import Recording, SpeechBatcher, SpeechSet, read_set
 from legonn_core.train.text_data import EnglishPieces
 from legonn_core.train.whisper import load_trunk
@@ -61,6 +62,10 @@ class SpeechRecipe:
     full_context_share: float = 0.1
     seed: int = 1
     threads: int = 1
+    steps: int = 0
+    keep: int = 0
+    device: str = "cpu"
+    precision: str = "bf16"
 
 
 class SpeechTrainer:
@@ -71,7 +76,6 @@ class SpeechTrainer:
         torch.manual_seed(recipe.seed)
         torch.set_flush_denormal(True)  # tiny probabilities slowed every pass over the classes
         self.recipe, self.out = recipe, root / recipe.out
-        self.out.mkdir(parents=True, exist_ok=True)
         self.pieces = EnglishPieces(root / recipe.vocabulary)
         self.encoder = SpeechEncoder(
             SpeechEncoderShape(
@@ -91,10 +95,11 @@ class SpeechTrainer:
         self.recordings, self.weights = recordings, np.asarray(weights)
         self.alphabet = LetterAlphabet(self.pieces.vocabulary)
         self.letters = nn.Linear(self.encoder.shape.width, self.alphabet.num_classes)
-        self.encoder.bfloat16()
+        self.placement = Placement.of(recipe.device, recipe.precision)
+        self.placement.put(self.encoder)
         self.encoder.log_mel.float()
         self.teacher = copy.deepcopy(self.encoder).requires_grad_(False)
-        self.letters.bfloat16()
+        self.placement.put(self.letters)
         self.optimizer = MasterOptimizer(
             [
                 *((f"encoder.{name}", p) for name, p in self.encoder.named_parameters()),
@@ -104,12 +109,12 @@ class SpeechTrainer:
             scales=dict.fromkeys((f"encoder.{name}" for name in TRUNK), recipe.trunk_scale),
             clip_norm=2.0,
         )
-        self._draw_from(0)
-        self.seconds = self.heard = 0.0
-        self.losses: dict[str, list[float]] = {}
-        self.started = time.monotonic()
+        self.draw_from(0)
+        self.heard = 0.0
+        self.is_frozen = False
+        self.infeasible = self.seen = 0
 
-    def _draw_from(self, step: int) -> None:
+    def draw_from(self, step: int) -> None:
         """Seed the draws: a resumed run goes on to batches that it has not had."""
         recipe = self.recipe
         self.rng = np.random.default_rng([recipe.seed, step])
@@ -127,13 +132,14 @@ class SpeechTrainer:
             )
         )
 
-    def loss(self) -> Tensor:
+    def loss(self) -> tuple[Tensor, dict[str, float]]:
         """One batch: CTC at the interface and over letters, and imitation of the teacher.
 
         While the trunk is frozen everything is seen; later chunks of a random size.
         """
         recipe = self.recipe
         samples, chunks, targets = next(self.batches)
+        samples, chunks = samples.to(self.placement.device), chunks.to(self.placement.device)
         self.heard += samples.numel() / 16000
         full = self.is_frozen or self.rng.random() < recipe.full_context_share
         rows_a_chunk = 0 if full else int(self.rng.choice([4, 8, 8, 8, 16]))
@@ -148,57 +154,46 @@ class SpeechTrainer:
             with torch.no_grad():
                 wanted = self.teacher.trunk(samples, chunks, chunk_rows=0)
             parts["imitation"] = imitation(trunk, wanted)
-        for name, part in parts.items():
-            self.losses.setdefault(name, []).append(float(part.detach()))
+        self.seen += len(targets)
+        self.infeasible += int((~feasible(targets, rows)).sum())
         weights = {
             "ctc": 1.0,
             "letters": recipe.character_weight * LETTERS_A_PIECE,
             "imitation": recipe.imitation_weight,
         }
-        return torch.stack([weights[name] * part for name, part in parts.items()]).sum()
+        loss = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
+        return loss, {name: float(part.detach()) for name, part in parts.items()}
 
-    @property
-    def is_frozen(self) -> bool:
-        """Whether the trunk stands still."""
-        return self.seconds < self.recipe.frozen_share * self.recipe.minutes * 60
+    def backward(self, progress: float) -> dict[str, float]:
+        """Gradients of one batch; the trunk stands still in the recipe's first share of time."""
+        self.encoder.train()
+        self.is_frozen = progress < self.recipe.frozen_share
+        for name, parameter in self.encoder.named_parameters():
+            if name.startswith(TRUNK):
+                parameter.requires_grad_(not self.is_frozen)
+        loss, parts = self.loss()
+        loss.backward()
+        return parts
+
+    def work(self) -> tuple[float, str]:
+        """Seconds of audio so far."""
+        return self.heard, "seconds of audio"
+
+    def remarks(self) -> str:
+        """How many targets were too long for their rows."""
+        return f"infeasible {self.infeasible} of {self.seen}"
+
+    def extra(self) -> dict[str, object]:
+        """Nothing beside the weights."""
+        return {}
 
     def run(self) -> None:
-        """Train until the recipe's minutes are spent; checkpoint every three."""
-        checkpoint, recipe = self.out / "checkpoint.pt", self.recipe
-        if checkpoint.exists():
-            saved = torch.load(checkpoint, weights_only=True)
-            self.optimizer.restore(saved)
-            self._draw_from(self.optimizer.steps)
-            self.seconds = saved["seconds"]
-        budget = recipe.minutes * 60
-        last, saved_at = time.monotonic(), self.seconds
-        self.encoder.train()
-        while self.seconds < budget:
-            for name, parameter in self.encoder.named_parameters():
-                if name.startswith(TRUNK):
-                    parameter.requires_grad_(not self.is_frozen)
-            loss = self.loss()
-            loss.backward()
-            factor = cosine_rate(
-                self.seconds / budget, self.optimizer.steps, warmup_steps=recipe.warmup_steps
-            )
-            norm = self.optimizer.step(factor)
-            now = time.monotonic()
-            self.seconds, last = self.seconds + now - last, now
-            if self.optimizer.steps % 25 == 0:
-                print(
-                    f"step {self.optimizer.steps}  {self.seconds / 60:.1f}/{recipe.minutes} min"
-                    f"  {'  '.join(f'{k} {np.mean(v):.3f}' for k, v in self.losses.items())}"
-                    f"  norm {norm:.2f}"
-                    f"  {self.heard / (time.monotonic() - self.started):.0f}x real time",
-                    flush=True,
-                )
-                self.losses.clear()
-            if self.seconds - saved_at > 180 or self.seconds >= budget:
-                partial = checkpoint.with_suffix(".partial")
-                torch.save(self.optimizer.state() | {"seconds": self.seconds}, partial)
-                partial.replace(checkpoint)
-                saved_at = self.seconds
+        """Train until the recipe's budget is spent."""
+        recipe = self.recipe
+        budget = Budget(
+            recipe.minutes, recipe.steps, warmup_steps=recipe.warmup_steps, keep=recipe.keep
+        )
+        TrainingLoop(self, budget, self.out).run()
 
 
 def _feasible_ctc(logits: Tensor, rows: Tensor, targets: list[tuple[int, ...]]) -> Tensor:

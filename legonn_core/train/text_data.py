@@ -12,6 +12,7 @@ import numpy as np
 import sentencepiece
 from numpy.typing import NDArray
 
+from legonn_core.errors import BadConfig
 from legonn_core.interface.vocabulary import Vocabulary
 
 
@@ -74,7 +75,7 @@ def read_pairs(
     max_target: int = 80,
     short_weight: float = 0.3,
 ) -> PairStore:
-    """Read ``source<TAB>target<TAB>origin`` rows.
+    """Read ``source<TAB>target<TAB>origin`` rows; the origin may be missing.
 
     Args:
         path: Plain or xz file.
@@ -87,10 +88,10 @@ def read_pairs(
     dropped: dict[str, int] = {"bad row": 0, "left out": 0, "alphabet": 0, "too long": 0}
     for line in open_text(path):
         fields = line.split("\t")
-        if len(fields) != 3:
+        if len(fields) not in (2, 3):
             dropped["bad row"] += 1
             continue
-        source, target, origin = fields
+        source, target, origin = *fields[:2], fields[2] if len(fields) == 3 else "default"
         weight = origin_weights.get(origin, origin_weights.get("default", 1.0))
         if weight == 0.0:
             dropped["left out"] += 1
@@ -104,6 +105,42 @@ def read_pairs(
             pairs.append(Pair(source, ids))
             weights.append(weight * (short_weight if target.count(" ") < 2 else 1.0))
     return PairStore(tuple(pairs), np.asarray(weights), dropped)
+
+
+def sampled(store: PairStore, *, share: float, fold: str, seed: int) -> PairStore:
+    """Part of a store.
+
+    Args:
+        store: All pairs.
+        share: Kept at random, in (0, 1].
+        fold: ``i/n`` with i from 1 leaves out the pairs i - 1, i - 1 + n, …; empty leaves out none.
+        seed: Of the draw.
+
+    Raises:
+        BadConfig: If nothing would be left, or the fold is no ``i/n``.
+    """
+    kept = np.ones(len(store.pairs), dtype=bool)
+    if fold:
+        first, count = fold_of(fold)
+        kept[first::count] = False
+    if share < 1.0:
+        kept &= np.random.default_rng([seed, 7]).random(len(kept)) < share
+    if not kept.any():
+        raise BadConfig(f"pairs_share = {share} with fold = {fold!r} leaves no pair")
+    pairs = tuple(pair for pair, keep in zip(store.pairs, kept.tolist(), strict=True) if keep)
+    return PairStore(pairs, store.weights[kept], store.dropped)
+
+
+def fold_of(fold: str) -> tuple[int, int]:
+    """First index and stride of a fold written ``i/n``.
+
+    Raises:
+        BadConfig: If it is written otherwise.
+    """
+    first, _, count = fold.partition("/")
+    if not (first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count) > 1):
+        raise BadConfig(f"fold is {fold!r}; write i/n such as 1/4, with i from 1 to n")
+    return int(first) - 1, int(count)
 
 
 def read_plain(
@@ -126,7 +163,7 @@ def drawn_batches(
     weights: NDArray[np.float64],
     *,
     budget: int,
-    seed: int,
+    seed: int | tuple[int, ...],
     pool: int = 8192,
 ) -> Iterator[NDArray[np.int64]]:
     """Draw examples by weight for ever, in batches of like length.

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import sentencepiece
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from legonn_core.decoders.decoder import Decoder, DecoderShape
 from legonn_core.encoders.text import TextEncoder, TextEncoderShape
-from legonn_core.train.composition import Boundary, Composition
+from legonn_core.train.composition import Boundary, Composition, Link
 from legonn_core.train.contract_noise import ContractNoise
+from legonn_core.train.loop import Budget, TrainingLoop
 from legonn_core.train.losses import cross_entropy, decoder_inputs
-from legonn_core.train.optimize import MasterOptimizer, cosine_rate
+from legonn_core.train.optimize import MasterOptimizer
+from legonn_core.train.placement import Placement
 from legonn_core.train.simulate import Simulator, confusion_table
 from legonn_core.train.text_data import (
     EnglishPieces,
@@ -26,12 +28,23 @@ from legonn_core.train.text_data import (
     drawn_batches,
     read_pairs,
     read_plain,
+    sampled,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class TextRecipe:
-    """What a text recipe's TOML may say; see ``recipes/``."""
+    """What a text recipe's TOML may say; see ``recipes/``.
+
+    Attributes:
+        steps: Optimiser steps in place of minutes; such a run resumes exactly.
+        keep: Older checkpoints kept for averaging.
+        device: cpu, cuda or auto; ``precision`` bf16 or fp32, CTC and masters always fp32.
+        pairs_share: Of the pairs, drawn by ``seed``: for low-resource experiments.
+        ctc_weight: At the interface; 0 is the ungrounded control.
+        link: What crosses: ``marginals``, ``one-hot``, or ``states`` for a plain encoder-decoder.
+        fold: ``i/n`` leaves every n-th pair out, from the i-th on, for dumping their marginals.
+    """
 
     pairs: str
     vocabulary: str
@@ -58,18 +71,44 @@ class TextRecipe:
     dropout: float = 0.05
     seed: int = 1
     threads: int = 1
+    steps: int = 0
+    keep: int = 0
+    device: str = "cpu"
+    precision: str = "bf16"
+    pairs_share: float = 1.0
+    ctc_weight: float = 1.0
+    link: str = Link.MARGINALS.value
+    fold: str = ""
+
+
+class Drawing(Protocol):
+    """What a recipe says of drawing text."""
+
+    @property
+    def source_dropout(self) -> float:
+        """Of BPE merges."""
+
+    @property
+    def batch_rows(self) -> int:
+        """Longest length times batch size."""
+
+    @property
+    def seed(self) -> int:
+        """Of the draws."""
 
 
 class TextBatcher:
     """Draws pairs and cuts their sources afresh each time (BPE dropout, arXiv 1910.13267)."""
 
-    def __init__(self, store: PairStore, model: Path, recipe: TextRecipe, rows: int) -> None:
+    def __init__(
+        self, store: PairStore, model: Path, recipe: Drawing, rows: float, *, step: int = 0
+    ) -> None:
         self.store = store
         self.processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
         self.dropout = recipe.source_dropout
         cost = np.array([max(len(p.source) / 4.5 * rows, 2 * len(p.target)) for p in store.pairs])
         self.batches = drawn_batches(
-            cost, store.weights, budget=recipe.batch_rows, seed=recipe.seed
+            cost, store.weights, budget=recipe.batch_rows, seed=(recipe.seed, step)
         )
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, list[tuple[int, ...]]]]:
@@ -98,12 +137,13 @@ class TextTrainer:
         torch.set_num_threads(recipe.threads)
         torch.manual_seed(recipe.seed)
         torch.set_flush_denormal(True)  # tiny probabilities slowed every pass over the classes
-        self.recipe, self.out = recipe, root / recipe.out
-        self.out.mkdir(parents=True, exist_ok=True)
+        self.recipe, self.root, self.out = recipe, root, root / recipe.out
+        self.placement = Placement.of(recipe.device, recipe.precision)
         self.pieces = EnglishPieces(root / recipe.vocabulary)
         classes = len(self.pieces.vocabulary)
         store = read_pairs(root / recipe.pairs, self.pieces, origin_weights=recipe.origin_weights)
         print(f"pairs: {len(store.pairs)} kept, dropped {dict(store.dropped)}", flush=True)
+        self.store = sampled(store, share=recipe.pairs_share, fold=recipe.fold, seed=recipe.seed)
         processor = sentencepiece.SentencePieceProcessor(model_file=str(root / recipe.source_model))
         self.encoder = TextEncoder(
             TextEncoderShape(
@@ -115,19 +155,31 @@ class TextTrainer:
             if recipe.decoder
             else None
         )
-        rows = self.encoder.shape.rows_per_token
-        self.batches = iter(TextBatcher(store, root / recipe.source_model, recipe, rows))
-        self.simulated = self._simulated(root) if self.decoder is not None else None
+        self.plain = self._read_plain() if self.decoder is not None and recipe.plain else None
         if recipe.initial:
             self._start_from(root / recipe.initial, processor)
-        noise = ContractNoise(jitter=recipe.row_jitter)
-        boundary = Boundary(gate=recipe.gradient_gate, noise=noise)
+        boundary = Boundary(
+            link=Link(recipe.link),
+            gate=recipe.gradient_gate,
+            ctc_weight=recipe.ctc_weight,
+            noise=ContractNoise(jitter=recipe.row_jitter),
+        )
         self.parts = Composition(self.encoder, decoder=self.decoder, boundaries=[boundary])
-        self.parts.bfloat16()
+        self.placement.put(self.parts)
         self.optimizer = MasterOptimizer(self.parts.named_parameters(), rate=recipe.rate)
-        self.seconds = 0.0
         self.infeasible = self.seen = 0
-        self.started = time.monotonic()
+        self.draw_from(0)
+
+    def draw_from(self, step: int) -> None:
+        """Seed every draw by the step: a resumed run goes on to batches that it has not had."""
+        recipe, shape = self.recipe, self.encoder.shape
+        torch.manual_seed(recipe.seed + step)
+        sentencepiece.set_random_generator_seed(recipe.seed + step)
+        self.rng = np.random.default_rng([recipe.seed, step])
+        rows = shape.rows_per_token / shape.rows_denominator
+        model = self.root / recipe.source_model
+        self.batches = iter(TextBatcher(self.store, model, recipe, rows, step=step))
+        self.simulated = None if self.plain is None else self._simulated(step)
 
     def _start_from(self, path: Path, processor: sentencepiece.SentencePieceProcessor) -> None:
         """Take another language's encoder; embeddings only of pieces that both tokenisers have."""
@@ -147,19 +199,27 @@ class TextTrainer:
                     shared += 1
         print(f"started from {path.parent.name}: {shared} source pieces shared", flush=True)
 
-    def _simulated(self, root: Path) -> Iterator[tuple[list[tuple[int, ...]], Simulator]]:
+    def _read_plain(self) -> tuple[list[tuple[int, ...]], NDArray[np.float64], NDArray[np.int64]]:
         recipe = self.recipe
         texts, weights = read_plain(
-            root / recipe.plain, self.pieces, origin_weights=recipe.plain_weights, max_target=90
+            self.root / recipe.plain,
+            self.pieces,
+            origin_weights=recipe.plain_weights,
+            max_target=90,
         )
+        return texts, weights, confusion_table(self.pieces.vocabulary)
+
+    def _simulated(self, step: int) -> Iterator[tuple[list[tuple[int, ...]], Simulator]]:
+        assert self.plain is not None
+        recipe, (texts, weights, confusions) = self.recipe, self.plain
         unigram = np.bincount(np.concatenate(texts), minlength=len(self.pieces.vocabulary)) + 1.0
         unigram[0] = 0.0
         simulator = Simulator(
-            confusion_table(self.pieces.vocabulary), unigram.astype(np.float64), seed=recipe.seed
+            confusions, unigram.astype(np.float64), seed=recipe.seed + 1_000_003 * step
         )
         lengths = np.array([3.3 * len(text) for text in texts])
         for indices in drawn_batches(
-            lengths, weights, budget=recipe.batch_rows, seed=recipe.seed + 1
+            lengths, weights, budget=recipe.batch_rows, seed=(recipe.seed + 1, step)
         ):
             batch = [texts[i] for i in indices]
             if np.random.default_rng(int(indices[0])).random() < 0.25 and len(batch) > 3:
@@ -170,10 +230,11 @@ class TextTrainer:
     def joint_loss(self) -> tuple[Tensor, dict[str, float]]:
         """CTC, and with a decoder cross-entropy, on one batch of pairs."""
         tokens, lengths, targets = next(self.batches)
+        device = self.placement.device
         losses = self.parts.losses(
-            (tokens, lengths),
+            (tokens.to(device), lengths.to(device)),
             [targets],
-            is_reading=self.optimizer.steps >= self.recipe.ctc_only_steps,
+            is_reading=self._is_warm,
             input_drop=self.recipe.input_drop,
             smoothing=self.recipe.smoothing,
         )
@@ -181,71 +242,60 @@ class TextTrainer:
         self.infeasible += losses.infeasible
         return losses.total, losses.parts
 
-    def simulated_loss(self) -> tuple[Tensor, dict[str, float]]:
+    @property
+    def _is_warm(self) -> bool:
+        """Whether CTC has had its head start; without CTC there is none."""
+        steps = self.optimizer.steps
+        return not self.recipe.ctc_weight or steps >= self.recipe.ctc_only_steps
+
+    def simulated_loss(self, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Cross-entropy of the decoder on marginals made from plain text."""
         assert self.decoder is not None and self.simulated is not None
         texts, simulator = next(self.simulated)
-        progress = self.seconds / (60 * self.recipe.minutes)
         simulator.ease = max(0.0, 1.0 - progress / self.recipe.easy_until)
         batch = simulator(texts, max_rows=self.decoder.shape.max_rows)
-        probs = torch.from_numpy(batch.probs).bfloat16()
+        device, dtype = self.placement.device, self.placement.dtype
         mixture = self.decoder.ingestor.mix_sparse(
-            torch.from_numpy(batch.ids), probs, torch.from_numpy(batch.tail).bfloat16()
+            torch.from_numpy(batch.ids).to(device),
+            torch.from_numpy(batch.probs).to(device, dtype),
+            torch.from_numpy(batch.tail).to(device, dtype),
         )
-        memory = self.decoder.remember(mixture, torch.from_numpy(batch.lengths))
-        inputs = decoder_inputs(batch.targets, drop=self.recipe.input_drop)
+        memory = self.decoder.remember(mixture, torch.from_numpy(batch.lengths).to(device))
+        inputs = decoder_inputs(batch.targets, drop=self.recipe.input_drop).to(device)
         loss = cross_entropy(
             self.decoder(inputs, memory), batch.targets, smoothing=self.recipe.smoothing
         )
         return loss, {"sim": float(loss.detach())}
 
-    def run(self) -> None:
-        """Train until the recipe's minutes are spent; checkpoint every three."""
-        checkpoint = self.out / "checkpoint.pt"
-        if checkpoint.exists():
-            saved = torch.load(checkpoint, weights_only=True)
-            self.optimizer.restore(saved)
-            self.seconds = saved["seconds"]
-        budget = self.recipe.minutes * 60
-        totals: dict[str, list[float]] = {}
-        rng = np.random.default_rng(self.recipe.seed)
-        last, saved_at = time.monotonic(), self.seconds
-        while self.seconds < budget:
-            self.parts.train()
-            loss, report = self.joint_loss()
+    def backward(self, progress: float) -> dict[str, float]:
+        """Gradients of one batch of pairs, and at times of one of simulated rows."""
+        self.parts.train()
+        loss, report = self.joint_loss()
+        loss.backward()
+        share = self.recipe.simulated_share
+        if self.simulated is not None and self._is_warm and self.rng.random() < share:
+            loss, extra = self.simulated_loss(progress)
             loss.backward()
-            warm = self.optimizer.steps >= self.recipe.ctc_only_steps
-            if self.simulated and warm and rng.random() < self.recipe.simulated_share:
-                loss, extra = self.simulated_loss()
-                loss.backward()
-                report |= extra
-            factor = cosine_rate(
-                self.seconds / budget, self.optimizer.steps, warmup_steps=self.recipe.warmup_steps
-            )
-            report["norm"] = self.optimizer.step(factor)
-            for name, value in report.items():
-                totals.setdefault(name, []).append(value)
-            now = time.monotonic()
-            self.seconds, last = self.seconds + now - last, now
-            if self.optimizer.steps % 50 == 0:
-                means = "  ".join(f"{k} {np.mean(v):.3f}" for k, v in totals.items())
-                print(
-                    f"step {self.optimizer.steps}"
-                    f"  {self.seconds / 60:.1f}/{self.recipe.minutes} min"
-                    f"  {means}  {self.seen / (time.monotonic() - self.started):.0f} pairs/s"
-                    f"  infeasible {self.infeasible / self.seen:.2%}",
-                    flush=True,
-                )
-                totals.clear()
-            if self.seconds - saved_at > 180 or self.seconds >= budget:
-                self.save(checkpoint)
-                saved_at = self.seconds
+            report |= extra
+        return report
 
-    def save(self, path: Path) -> None:
-        """Write the checkpoint, whole or not at all."""
-        partial = path.with_suffix(".partial")
-        model = str(Path(self.recipe.source_model))
-        torch.save(
-            self.optimizer.state() | {"seconds": self.seconds, "source_model": model}, partial
+    def work(self) -> tuple[float, str]:
+        """Pairs so far."""
+        return self.seen, "pairs"
+
+    def remarks(self) -> str:
+        """How many targets were too long for their rows (fewer rows than tokens and repeats)."""
+        share = self.infeasible / max(self.seen, 1)
+        return f"infeasible {self.infeasible} of {self.seen} ({share:.2%})"
+
+    def extra(self) -> dict[str, object]:
+        """The tokeniser, without which an encoder's embedding means nothing."""
+        return {"source_model": str(Path(self.recipe.source_model))}
+
+    def run(self) -> None:
+        """Train until the recipe's budget is spent."""
+        recipe = self.recipe
+        budget = Budget(
+            recipe.minutes, recipe.steps, warmup_steps=recipe.warmup_steps, keep=recipe.keep
         )
-        partial.replace(path)
+        TrainingLoop(self, budget, self.out).run()

@@ -17,9 +17,11 @@ import torch
 
 from legonn_core.errors import BadConfig
 from legonn_core.interface.reference import ModuleRef
+from legonn_core.modules.registry import load_module
 from legonn_core.runtime.host import EngineHost
 from legonn_core.runtime.messages import DecodeJob, EncodeResult, EncodeText
 from legonn_core.train import command
+from legonn_core.train.loop import Budget, TrainingLoop
 from legonn_core.train.text_trainer import TextRecipe, TextTrainer
 from tests.support.tiny import (
     DECODER_SHAPE,
@@ -200,3 +202,130 @@ def test_minutes_on_the_command_line_win():
     assert recipe.minutes == 3.0
     assert trainer is TextTrainer
     assert [entry["name"] for entry in described] == ["text-de", "decoder-en"]
+
+
+COMPOSITION: dict[str, object] = {
+    "kind": "composition",
+    "encoder": "text-de/1",
+    "decoder": "decoder-en/1",
+    "out": "work/tuned",
+    "steps": 3,
+    "warmup_steps": 1,
+    "pairs": "pairs.tsv",
+    "batch_rows": 200,
+    "modules": [{"name": "text-de", "part": "encoder", "data": [["more", "CC0"]]}],
+}
+
+
+@pytest.fixture
+def with_modules(root, tiny_store):
+    for name in ("text-de", "decoder-en", "speech-en"):
+        shutil.copytree(tiny_store / name, root / "modules" / name)
+    return root
+
+
+def test_an_encoder_is_tuned_under_a_decoder_that_stands_still(with_modules, capsys):
+    root = with_modules
+    recipe = COMPOSITION | {"modules": [
+        {**COMPOSITION["modules"][0], "calibrate": {"path": "pairs.tsv", "limit": 9}}  # type: ignore[index] # a list of tables
+    ]}  # fmt: skip
+    assert legonn_train(root, recipe) == 0
+    saved = torch.load(root / "work/tuned/checkpoint.pt", weights_only=True)
+    before = load_module(root / "modules", ModuleRef("decoder-en", "1")).network.state_dict()
+    for name, values in before.items():
+        assert torch.equal(saved["masters"][f"decoder.{name}"], values.bfloat16().float())
+    moved = load_module(root / "modules", ModuleRef("text-de", "1")).network.state_dict()
+    assert any(
+        not torch.equal(saved["masters"][f"encoder.{k}"], v.bfloat16().float())
+        for k, v in moved.items()
+    )
+    assert legonn_train(root, recipe, "--package", "2") == 0
+    assert "text-de/2: temperature" in capsys.readouterr().out
+    card = load_module(root / "modules", ModuleRef("text-de", "2")).card
+    assert card.training.notes == "Fine-tuned from text-de/1."
+    assert [source.name for source in card.training.data] == ["none", "more"]
+
+
+def test_adapters_teach_a_frozen_decoder(with_modules):
+    root = with_modules
+    recipe = COMPOSITION | {
+        "adapter_width": 4,
+        "learns": ["decoder.ingestor.adapters"],
+        "modules": [{"name": "decoder-en", "part": "decoder"}],
+    }
+    assert legonn_train(root, recipe) == 0
+    assert legonn_train(root, recipe, "--package", "2") == 0
+    old, new = (load_module(root / "modules", ModuleRef("decoder-en", v)) for v in "12")
+    assert new.card.architecture["adapter_width"] == 4
+    assert new.card.num_parameters > old.card.num_parameters
+    assert {ref.version for ref in loaded(root / "modules").newest() if "decoder" in ref.name} == {
+        "2"
+    }
+
+
+def test_speech_is_tuned_end_to_end(with_modules):
+    root = with_modules
+    recipe = COMPOSITION | {
+        "encoder": "speech-en/1",
+        "learns": ["encoder", "decoder"],
+        "batch_seconds": 4.0,
+        "row_chunks": [4, 8],
+        "sets": [{"path": "set.tsv", "column": "pc"}],
+    }
+    assert legonn_train(root, recipe) == 0
+    saved = torch.load(root / "work/tuned/checkpoint.pt", weights_only=True)
+    assert saved["steps"] == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"learns": ["nose"]}, "learns names 'nose'"),
+        ({"pairs": ""}, "the recipe needs pairs"),
+        ({"encoder": "text-de/9"}, "no module text-de/9"),
+        ({"share": 0.0}, "leaves no pair"),
+    ],
+)
+def test_a_composition_that_cannot_be_is_refused(with_modules, capsys, change, said):
+    assert legonn_train(with_modules, COMPOSITION | change) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_a_plain_baseline_and_a_fold_train_too(root, capsys):
+    recipe = TEXT | {"link": "states", "ctc_weight": 0.0, "plain": "", "fold": "1/4", "steps": 2}
+    assert legonn_train(root, recipe) == 0
+    assert "pairs: 16 kept" in capsys.readouterr().out
+    settings = {k: v for k, v in recipe.items() if k not in ("kind", "modules")}
+    trainer = TextTrainer(TextRecipe(**settings), root=root)  # type: ignore[arg-type] # from TOML
+    assert len(trainer.store.pairs) == 12
+    assert set(trainer.backward(0.0)) == {"ce"}
+
+
+def test_a_text_run_resumes_exactly(root):
+    recipe = TEXT | {"steps": 6, "precision": "fp32", "seed": 3}
+    settings = {k: v for k, v in recipe.items() if k not in ("kind", "modules")}
+    found = []
+    for broken in (False, True):
+        out = f"work/run{broken}"
+        trainer = TextTrainer(TextRecipe(**(settings | {"out": out})), root=root)  # type: ignore[arg-type] # fmt: skip
+        budget = Budget(0.0, steps=6, warmup_steps=2, save_steps=3)
+        if broken:
+            trainer.backward = stopped(trainer)  # type: ignore[method-assign]
+            with pytest.raises(KeyboardInterrupt):
+                TrainingLoop(trainer, budget, trainer.out).run()
+            trainer = TextTrainer(TextRecipe(**(settings | {"out": out})), root=root)  # type: ignore[arg-type] # fmt: skip
+        TrainingLoop(trainer, budget, trainer.out).run()
+        found.append(trainer.optimizer.masters)
+    for name, values in found[0].items():
+        torch.testing.assert_close(values, found[1][name])
+
+
+def stopped(trainer: TextTrainer):
+    whole = trainer.backward
+
+    def backward(progress: float) -> dict[str, float]:
+        if trainer.optimizer.steps == 5:
+            raise KeyboardInterrupt
+        return whole(progress)
+
+    return backward
