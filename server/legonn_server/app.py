@@ -206,6 +206,7 @@ class Gateway:
                 task.cancel()
         await self.services.modules.stop()
         await self._backend.stop()
+        await self.services.decoders.stop()
 
 
 def _begin_at_zero(metrics: Metrics) -> None:

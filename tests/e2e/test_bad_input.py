@@ -80,11 +80,20 @@ BAD_STREAMS = {
     ),
     "0 Hz": ([first(sample_rate_hertz=0)], INVALID, "BAD_CONFIG"),
     "1 MHz": ([first(sample_rate_hertz=1_000_000)], INVALID, "BAD_CONFIG"),
-    "two channels": ([first(channel_count=2)], INVALID, "BAD_CONFIG"),
+    "three channels": ([first(channel_count=3)], INVALID, "BAD_CONFIG"),
     "no encoding": ([first(encoding=0)], INVALID, "BAD_CONFIG"),
     "unknown encoding": ([first(encoding=99)], UNSERVED, "NOT_IMPLEMENTED"),
-    "a container streamed": (
-        [first(encoding=audio_pb2.AUDIO_ENCODING_FLAC)], UNSERVED, "NOT_IMPLEMENTED",
+    "no FLAC": (
+        [first(encoding=audio_pb2.AUDIO_ENCODING_FLAC), audio(GOOD)], INVALID, "BAD_AUDIO",
+    ),
+    "a resumed container": (
+        [
+            first(
+                encoding=audio_pb2.AUDIO_ENCODING_FLAC,
+                resume=speech_pb.ResumePoint(session_id="s"),
+            )
+        ],
+        INVALID, "BAD_CONFIG",
     ),
     "unknown language": ([first(language_code="xx")], ABSENT, "NO_ROUTE"),
     "no language": ([first(language_code="!?")], INVALID, "BAD_CONFIG"),

@@ -131,7 +131,7 @@ async def streamed(
     requests: Iterable[speech_pb.StreamingRecognizeRequest],
 ) -> list[speech_pb.StreamingRecognizeResponse]:
     """Send all, half-close, and collect the answers."""
-    return [answer async for answer in stub.StreamingRecognize(iter(requests), timeout=20)]
+    return [answer async for answer in stub.StreamingRecognize(iter(requests), timeout=90)]
 
 
 def texts(answers: Iterable[speech_pb.StreamingRecognizeResponse]) -> list[str]:

@@ -11,49 +11,77 @@ Every call raises ``legonn.LegonnError`` or one of its children, and nothing els
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import random
+import time
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self, overload
+from typing import Self, TypeVar, overload
 
 import grpc
 from grpc_health.v1 import health_pb2
 
-from legonn import _channel, _convert, _text_feed, errors
+from legonn import _channel, _convert, _routes, _text_feed, errors
+from legonn._session import SessionLog, note, reconnecting
+from legonn._source import AsyncSource
 from legonn._text_feed import Piece
 from legonn.audio import Samples, open_audio, sample_chunks
 from legonn.client import DEFAULT_RATE_HERTZ
+from legonn.feed import Item
+from legonn.retry import Retries, RetryPolicy
+from legonn.routes import ModuleNews, Route, RouteTable
 from legonn.streams import Event, Final, ModuleInfo, SpeechOptions, Transcript
 from legonn.translation import TextEvent, TranslateOptions
 from legonn.v1 import (
     module_service_pb2,
     module_service_pb2_grpc,
-    speech_service_pb2,
     speech_service_pb2_grpc,
     translation_service_pb2_grpc,
 )
 
-ACCEPTED_WITHIN_S = 2.0
-"""How long audio waits for the server's first word."""
-
-REFUSAL_ATTEMPTS = 3
-"""A refusal may meet the config in flight; gRPC then reports its own error in place of ours."""
+Answer = TypeVar("Answer")
+Terms = Mapping[str, str | None]
 
 
 class AsyncClient:
     """One connection to a legonn server, for one event loop; made inside it.
 
     Args:
-        address: host:port; default $LEGONN_ADDRESS, else 127.0.0.1:50051.
+        address: As ``legonn.Client``.
         timeout_s: Deadline of each unary call, in seconds; streams have none.
+        retry: How patient to be with a server that is lost or full; see ``NO_RETRIES``.
+        clock: Seconds that only grow.
+        sleep: Waits so many seconds.
+        dice: A number in [0, 1) each time, for the jitter of retries.
     """
 
-    def __init__(self, address: str | None = None, *, timeout_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        timeout_s: float = 60.0,
+        retry: RetryPolicy | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
         self.address = _channel.resolve(address)
         self._timeout_s = timeout_s
-        self._channel = grpc.aio.insecure_channel(self.address, _channel.options(self.address))
+        self._retry = retry or RetryPolicy()
+        self._clock, self._sleep, self._dice = clock, sleep, dice
+        dialled = _channel.target(self.address)
+        self._channel = grpc.aio.insecure_channel(dialled, _channel.options(self.address))
         self._speech = speech_service_pb2_grpc.SpeechServiceStub(self._channel)
         self._translation = translation_service_pb2_grpc.TranslationServiceStub(self._channel)
         self._modules = module_service_pb2_grpc.ModuleServiceStub(self._channel)
@@ -77,6 +105,23 @@ class AsyncClient:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+    def _retries(self) -> Retries:
+        return Retries(self._retry, clock=self._clock, dice=self._dice)
+
+    async def _call(self, method: Callable[..., Awaitable[Answer]], request: object) -> Answer:
+        """One unary call within its deadline, tried again where the error allows."""
+        retries = self._retries()
+        end = self._clock() + self._timeout_s
+        while True:
+            try:
+                return await method(request, timeout=max(0.001, end - self._clock()))
+            except grpc.aio.AioRpcError as raised:
+                error = _as_ours(raised)
+                wait = retries.delay_s(error)
+                if wait is None or self._clock() + wait >= end:
+                    raise error from raised
+            await self._sleep(wait)
 
     async def transcribe(
         self,
@@ -111,70 +156,96 @@ class AsyncClient:
 
     async def stream(
         self,
-        chunks: Iterable[bytes] | AsyncIterable[bytes],
+        chunks: Iterable[Item] | AsyncIterable[Item],
         options: SpeechOptions | None = None,
         *,
         sample_rate_hertz: int = DEFAULT_RATE_HERTZ,
     ) -> AsyncIterator[Event]:
         """Send audio as it comes and yield what the server says; see ``legonn.Client.stream``."""
-        config = _convert.config_request(options or SpeechOptions(), sample_rate_hertz)
-        with _rpc_errors():
-            for attempt in range(REFUSAL_ATTEMPTS):
-                requests = _Requests(config, chunks)
+        log = SessionLog(options or SpeechOptions(), sample_rate_hertz)
+        source = AsyncSource(log, chunks)
+        retries = self._retries()
+        pump = asyncio.create_task(source.pump())
+        try:
+            while True:
                 try:
-                    async for event in self._events(requests):
+                    async for event in self._attempt(source):
+                        note(retries, event)
                         yield event
-                except grpc.aio.AioRpcError as error:
-                    # Nothing was accepted and no chunk taken: ask again for the true reason.
-                    if requests.is_accepted.is_set() or not _hides_refusal(error):
-                        raise
-                    if attempt + 1 == REFUSAL_ATTEMPTS:
-                        raise
+                except grpc.aio.AioRpcError as raised:
+                    source.kept.check()
+                    error = _as_ours(raised)
+                    wait = retries.delay_s(error, was_accepted=source.is_accepted)
+                    if wait is None or not log.can_go_on():
+                        raise error from raised
+                    if source.is_accepted:
+                        yield log.numbered(reconnecting(error))
+                    await self._sleep(wait)
                 else:
+                    source.kept.check()
                     return
+        finally:
+            pump.cancel()
 
-    async def _events(self, requests: _Requests) -> AsyncIterator[Event]:
-        call = self._speech.StreamingRecognize(requests.messages())
-        requests.cancel = call.cancel
+    async def _attempt(self, source: AsyncSource) -> AsyncIterator[Event]:
+        """One stream of a session."""
+        call = self._speech.StreamingRecognize(source.requests())
+        source.started(call.cancel)
         try:
             async for response in call:
-                requests.is_accepted.set()
-                event = _convert.event(response)
+                event = source.receive(response)
                 if event is not None:
                     yield event
-        except (grpc.RpcError, asyncio.CancelledError):
-            requests.kept.check()
+        except asyncio.CancelledError:
+            source.kept.check()
             raise
         finally:
             call.cancel()
-        requests.kept.check()
 
     @overload
-    async def translate(self, text: str, *, source: str, target: str = "en") -> str: ...
+    async def translate(
+        self, text: str, *, source: str, target: str = "en", glossary: Terms | None = None
+    ) -> str: ...
     @overload
     async def translate(
-        self, text: list[str] | tuple[str, ...], *, source: str, target: str = "en"
+        self,
+        text: list[str] | tuple[str, ...],
+        *,
+        source: str,
+        target: str = "en",
+        glossary: Terms | None = None,
     ) -> list[str]: ...
     async def translate(
-        self, text: str | list[str] | tuple[str, ...], *, source: str, target: str = "en"
+        self,
+        text: str | list[str] | tuple[str, ...],
+        *,
+        source: str,
+        target: str = "en",
+        glossary: Terms | None = None,
     ) -> str | list[str]:
         """Translate a text, or texts in batches; see ``legonn.Client.translate``."""
         texts = [text] if isinstance(text, str) else list(text)
         results = []
-        async for result in self.translate_each(texts, source=source, target=target):
+        async for result in self.translate_each(
+            texts, source=source, target=target, glossary=glossary
+        ):
             if isinstance(result, errors.LegonnError):
                 raise result
             results.append(result)
         return results[0] if isinstance(text, str) else results
 
     async def translate_each(
-        self, texts: Sequence[str], *, source: str, target: str = "en"
+        self,
+        texts: Sequence[str],
+        *,
+        source: str,
+        target: str = "en",
+        glossary: Terms | None = None,
     ) -> AsyncIterator[str | errors.LegonnError]:
         """Translate texts; a text that fails gives its error in its place and stops no other."""
         for batch in _channel.batches(list(texts)):
-            request = _convert.translate_request(batch, source, target)
-            with _rpc_errors():
-                response = await self._translation.Translate(request, timeout=self._timeout_s)
+            request = _convert.translate_request(batch, source, target, glossary)
+            response = await self._call(self._translation.Translate, request)
             for result in _convert.translations(response):
                 yield result
 
@@ -188,78 +259,99 @@ class AsyncClient:
     ) -> AsyncIterator[TextEvent]:
         """Send text as it is written; see ``legonn.Client.translate_stream``."""
         config = _text_feed.config(options or TranslateOptions(), source=source, target=target)
-        with _rpc_errors():
-            for attempt in range(REFUSAL_ATTEMPTS):
-                feed = _text_feed.AsyncFeed(config, pieces)
-                try:
-                    async for event in feed.events(self._translation.StreamingTranslate):
-                        yield event
-                except grpc.aio.AioRpcError as error:
-                    is_hidden = _hides_refusal(error) and not feed.is_accepted.is_set()
-                    if not is_hidden or attempt + 1 == REFUSAL_ATTEMPTS:
-                        raise
-                else:
-                    return
+        retries = self._retries()
+        while True:
+            feed = _text_feed.AsyncFeed(config, pieces)
+            try:
+                async for event in feed.events(self._translation.StreamingTranslate):
+                    yield event
+            except grpc.aio.AioRpcError as raised:
+                # Nothing was accepted and no piece taken: ask again.
+                is_open = feed.is_accepted.is_set()
+                error = _as_ours(raised)
+                wait = None if is_open else retries.delay_s(error)
+                if wait is None:
+                    raise error from raised
+                await self._sleep(wait)
+            else:
+                return
 
     async def modules(self) -> list[ModuleInfo]:
         """All versions of all modules that the server knows, by name."""
         request = module_service_pb2.ListModulesRequest()
         found: list[ModuleInfo] = []
         while True:
-            with _rpc_errors():
-                page = await self._modules.ListModules(request, timeout=self._timeout_s)
+            page = await self._call(self._modules.ListModules, request)
             found += [info for module in page.modules for info in _convert.modules(module)]
             if not page.next_page_token:
                 return found
             request.page_token = page.next_page_token
 
+    async def module(self, name: str) -> list[ModuleInfo]:
+        """The versions of one module.
+
+        Raises:
+            NotFound: If the server knows no such module.
+        """
+        request = module_service_pb2.GetModuleRequest(name=name)
+        return list(_convert.modules((await self._call(self._modules.GetModule, request)).module))
+
+    async def load_module(
+        self, name: str, version: str, *, wait_s: float = 0.0
+    ) -> list[ModuleInfo]:
+        """Bring a version into memory; with ``wait_s`` wait for the load to end.
+
+        Returns:
+            The versions of the module with their states.
+        """
+        request = _routes.load_request(name, version, wait_s)
+        return list(_convert.modules((await self._call(self._modules.LoadModule, request)).module))
+
+    async def unload_module(
+        self, name: str, version: str, *, drain: bool = False
+    ) -> list[ModuleInfo]:
+        """Take a version out of memory; with ``drain`` once its segments are done."""
+        request = _routes.unload_request(name, version, drain=drain)
+        return list(
+            _convert.modules((await self._call(self._modules.UnloadModule, request)).module)
+        )
+
+    async def routes(self) -> RouteTable:
+        """Which modules serve which languages."""
+        request = module_service_pb2.GetRoutesRequest()
+        return _routes.table((await self._call(self._modules.GetRoutes, request)).table)
+
+    async def set_route(self, route: Route, *, expected_generation: int = 0) -> RouteTable:
+        """Add a route, or replace the one with the same task, modality, languages and model.
+
+        Args:
+            route: The route.
+            expected_generation: Change the table only if this is its generation; 0 always does.
+        """
+        request = _routes.set_route_request(route, expected_generation)
+        return _routes.table((await self._call(self._modules.SetRoute, request)).table)
+
+    async def watch_modules(self) -> AsyncIterator[ModuleNews]:
+        """All modules and routes, then each change, until the loop is left."""
+        call = self._modules.WatchModules(module_service_pb2.WatchModulesRequest())
+        with _rpc_errors():
+            try:
+                async for message in call:
+                    yield _routes.news(message)
+            finally:
+                call.cancel()
+
     async def health(self) -> str:
         """SERVING, NOT_SERVING or UNKNOWN, from the standard health service."""
-        request = health_pb2.HealthCheckRequest()
-        with _rpc_errors():
-            answer = await self._health(request, timeout=self._timeout_s)
+        answer = await self._call(self._health, health_pb2.HealthCheckRequest())
         return _channel.serving_status(answer)
 
 
-class _Requests:
-    """The config, then the chunks, as gRPC's own task takes them."""
-
-    def __init__(
-        self,
-        config: speech_service_pb2.StreamingRecognizeRequest,
-        chunks: Iterable[bytes] | AsyncIterable[bytes],
-    ) -> None:
-        self._config = config
-        self._chunks = chunks
-        self.kept = _channel.Kept()
-        self.is_accepted = asyncio.Event()
-        self.cancel: Callable[[], object] = bool  # until there is a call, nothing to cancel
-
-    async def messages(self) -> AsyncIterator[speech_service_pb2.StreamingRecognizeRequest]:
-        yield self._config
-        # A refusal that meets a write in flight is reported by gRPC as an internal error. A server
-        # that never says "started" gets its audio all the same.
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.is_accepted.wait(), ACCEPTED_WITHIN_S)
-        with self.kept:
-            async for chunk in _each(self._chunks):
-                yield _convert.audio_request(chunk)
-        if self.kept.error:
-            self.cancel()
-
-
-def _hides_refusal(error: grpc.aio.AioRpcError) -> bool:
-    return error.code() is grpc.StatusCode.INTERNAL and "from Core" in (error.details() or "")
-
-
-async def _each(chunks: Iterable[bytes] | AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    if isinstance(chunks, AsyncIterable):
-        async for chunk in chunks:
-            yield chunk
-        return
-    for chunk in chunks:
-        yield chunk
-        await asyncio.sleep(0)  # a long file must not keep the loop from everybody else
+def _as_ours(raised: grpc.aio.AioRpcError) -> errors.LegonnError:
+    """The error of our tree; what gRPC hid behind an error of its own is worth asking again."""
+    if _channel.hides_refusal(raised.code(), raised.details()):
+        return errors.Unavailable(raised.details() or "")
+    return errors.from_rpc(raised)
 
 
 @contextmanager

@@ -16,44 +16,70 @@ Every call raises ``legonn.LegonnError`` or one of its children, and nothing els
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast, overload
+from typing import Self, TypeVar, cast, overload
 
 import grpc
 from grpc_health.v1 import health_pb2
 
-from legonn import _channel, _convert, _text_feed, errors
+from legonn import _channel, _convert, _routes, _text_feed, errors
+from legonn._session import SessionLog, note, reconnecting
+from legonn._source import Source
 from legonn._text_feed import Piece
 from legonn.audio import Samples, open_audio, sample_chunks
+from legonn.feed import Item
+from legonn.retry import Retries, RetryPolicy
+from legonn.routes import ModuleNews, Route, RouteTable
 from legonn.streams import Event, Final, ModuleInfo, SpeechOptions, Transcript
 from legonn.translation import TextEvent, TranslateOptions
 from legonn.v1 import (
     module_service_pb2,
     module_service_pb2_grpc,
-    speech_service_pb2,
     speech_service_pb2_grpc,
     translation_service_pb2_grpc,
 )
 
 DEFAULT_RATE_HERTZ = 16_000
 
+Answer = TypeVar("Answer")
+Terms = Mapping[str, str | None]
+
 
 class Client:
     """One connection to a legonn server; safe to share between threads.
 
     Args:
-        address: host:port; default $LEGONN_ADDRESS, else 127.0.0.1:50051.
+        address: host:port, several divided by commas, or a gRPC target such as dns:///host:port;
+            default $LEGONN_ADDRESS, else 127.0.0.1:50051.
         timeout_s: Deadline of each unary call, in seconds; streams have none.
+        retry: How patient to be with a server that is lost or full; see ``NO_RETRIES``.
+        clock: Seconds that only grow.
+        sleep: Waits so many seconds.
+        dice: A number in [0, 1) each time, for the jitter of retries.
     """
 
-    def __init__(self, address: str | None = None, *, timeout_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        timeout_s: float = 60.0,
+        retry: RetryPolicy | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
         self.address = _channel.resolve(address)
         self._timeout_s = timeout_s
-        self._channel = grpc.insecure_channel(self.address, _channel.options(self.address))
+        self._retry = retry or RetryPolicy()
+        self._clock, self._sleep, self._dice = clock, sleep, dice
+        dialled = _channel.target(self.address)
+        self._channel = grpc.insecure_channel(dialled, _channel.options(self.address))
         self._speech = speech_service_pb2_grpc.SpeechServiceStub(self._channel)
         self._translation = translation_service_pb2_grpc.TranslationServiceStub(self._channel)
         self._modules = module_service_pb2_grpc.ModuleServiceStub(self._channel)
@@ -77,6 +103,23 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _retries(self) -> Retries:
+        return Retries(self._retry, clock=self._clock, dice=self._dice)
+
+    def _call(self, method: Callable[..., Answer], request: object) -> Answer:
+        """One unary call within its deadline, tried again where the error allows."""
+        retries = self._retries()
+        end = self._clock() + self._timeout_s
+        while True:
+            try:
+                return method(request, timeout=max(0.001, end - self._clock()))
+            except grpc.RpcError as raised:
+                error = errors.from_rpc(cast("errors.RpcFailure", raised))
+                wait = retries.delay_s(error)
+                if wait is None or self._clock() + wait >= end:
+                    raise error from raised
+            self._sleep(wait)
 
     def transcribe(
         self,
@@ -106,7 +149,7 @@ class Client:
 
     def _collect(
         self,
-        chunks: Iterable[bytes],
+        chunks: Iterable[Item],
         options: SpeechOptions,
         rate: int,
         on_final: Callable[[Final], None] | None,
@@ -121,68 +164,110 @@ class Client:
 
     def stream(
         self,
-        chunks: Iterable[bytes],
+        chunks: Iterable[Item],
         options: SpeechOptions | None = None,
         *,
         sample_rate_hertz: int = DEFAULT_RATE_HERTZ,
     ) -> Iterator[Event]:
         """Send audio as it comes and yield what the server says, until the summary.
 
-        Leaving the loop early ends the call. An error of ``chunks`` ends it too, and is raised.
+        A server that is lost or drained is replaced: the session goes on at the next one with the
+        audio kept since the last final (at most 60 s), and the notices RECONNECTING and RECOVERED
+        say so. Leaving the loop early ends the call. An error of ``chunks`` ends it too, and is
+        raised.
 
         Args:
-            chunks: LINEAR16 mono, taken one by one in a thread of gRPC; its end ends the audio.
+            chunks: LINEAR16 mono, and wishes (``Control``) between the chunks; taken one by one in
+                a thread of gRPC. Its end ends the audio. See ``Feed`` for audio that is pushed.
             options: Languages and wishes.
             sample_rate_hertz: Of the chunks.
         """
-        config = _convert.config_request(options or SpeechOptions(), sample_rate_hertz)
-        requests = _Requests(config, chunks)
-        with _rpc_errors():
-            call = self._speech.StreamingRecognize(iter(requests))
-            requests.started(call.cancel)
+        log = SessionLog(options or SpeechOptions(), sample_rate_hertz)
+        source = Source(log, iter(chunks))
+        retries = self._retries()
+        while True:
             try:
-                for response in call:
-                    event = _convert.event(response)
-                    if event is not None:
-                        yield event
-            except grpc.RpcError:
-                requests.kept.check()
-                raise
-            finally:
-                call.cancel()
-            requests.kept.check()
+                for event in self._attempt(source):
+                    note(retries, event)
+                    yield event
+            except grpc.RpcError as raised:
+                source.kept.check()
+                # What gRPC raises from a call is the call itself, which its types do not say.
+                error = errors.from_rpc(cast("errors.RpcFailure", raised))
+                wait = retries.delay_s(error, was_accepted=source.is_accepted)
+                if wait is None or not log.can_go_on():
+                    raise error from raised
+                if source.is_accepted:
+                    yield log.numbered(reconnecting(error))
+                self._sleep(wait)
+            else:
+                source.kept.check()
+                return
+
+    def _attempt(self, source: Source) -> Iterator[Event]:
+        """One stream of a session."""
+        call = self._speech.StreamingRecognize(source.requests())
+        source.started(call.cancel)
+        try:
+            for response in call:
+                event = source.receive(response)
+                if event is not None:
+                    yield event
+        finally:
+            call.cancel()
 
     @overload
-    def translate(self, text: str, *, source: str, target: str = "en") -> str: ...
+    def translate(
+        self, text: str, *, source: str, target: str = "en", glossary: Terms | None = None
+    ) -> str: ...
     @overload
     def translate(
-        self, text: list[str] | tuple[str, ...], *, source: str, target: str = "en"
+        self,
+        text: list[str] | tuple[str, ...],
+        *,
+        source: str,
+        target: str = "en",
+        glossary: Terms | None = None,
     ) -> list[str]: ...
     def translate(
-        self, text: str | list[str] | tuple[str, ...], *, source: str, target: str = "en"
+        self,
+        text: str | list[str] | tuple[str, ...],
+        *,
+        source: str,
+        target: str = "en",
+        glossary: Terms | None = None,
     ) -> str | list[str]:
         """Translate a text, or texts in batches with their order kept.
+
+        Args:
+            text: One text, or several.
+            source: BCP-47 code of its language.
+            target: BCP-47 code of the language wanted.
+            glossary: Terms with their one translation; None keeps the term as it is.
 
         Raises:
             LegonnError: Also when one text of several fails; see ``translate_each``.
         """
         texts = [text] if isinstance(text, str) else list(text)
         results = []
-        for result in self.translate_each(texts, source=source, target=target):
+        for result in self.translate_each(texts, source=source, target=target, glossary=glossary):
             if isinstance(result, errors.LegonnError):
                 raise result
             results.append(result)
         return results[0] if isinstance(text, str) else results
 
     def translate_each(
-        self, texts: Sequence[str], *, source: str, target: str = "en"
+        self,
+        texts: Sequence[str],
+        *,
+        source: str,
+        target: str = "en",
+        glossary: Terms | None = None,
     ) -> Iterator[str | errors.LegonnError]:
         """Translate texts; a text that fails gives its error in its place and stops no other."""
         for batch in _channel.batches(list(texts)):
-            request = _convert.translate_request(batch, source, target)
-            with _rpc_errors():
-                response = self._translation.Translate(request, timeout=self._timeout_s)
-            yield from _convert.translations(response)
+            request = _convert.translate_request(batch, source, target, glossary)
+            yield from _convert.translations(self._call(self._translation.Translate, request))
 
     def translate_stream(
         self,
@@ -213,44 +298,65 @@ class Client:
         request = module_service_pb2.ListModulesRequest()
         found: list[ModuleInfo] = []
         while True:
-            with _rpc_errors():
-                page = self._modules.ListModules(request, timeout=self._timeout_s)
+            page = self._call(self._modules.ListModules, request)
             found += [info for module in page.modules for info in _convert.modules(module)]
             if not page.next_page_token:
                 return found
             request.page_token = page.next_page_token
 
+    def module(self, name: str) -> list[ModuleInfo]:
+        """The versions of one module.
+
+        Raises:
+            NotFound: If the server knows no such module.
+        """
+        request = module_service_pb2.GetModuleRequest(name=name)
+        return list(_convert.modules(self._call(self._modules.GetModule, request).module))
+
+    def load_module(self, name: str, version: str, *, wait_s: float = 0.0) -> list[ModuleInfo]:
+        """Bring a version into memory; with ``wait_s`` wait for the load to end.
+
+        Returns:
+            The versions of the module with their states.
+        """
+        request = _routes.load_request(name, version, wait_s)
+        return list(_convert.modules(self._call(self._modules.LoadModule, request).module))
+
+    def unload_module(self, name: str, version: str, *, drain: bool = False) -> list[ModuleInfo]:
+        """Take a version out of memory; with ``drain`` once its segments are done."""
+        request = _routes.unload_request(name, version, drain=drain)
+        return list(_convert.modules(self._call(self._modules.UnloadModule, request).module))
+
+    def routes(self) -> RouteTable:
+        """Which modules serve which languages."""
+        request = module_service_pb2.GetRoutesRequest()
+        return _routes.table(self._call(self._modules.GetRoutes, request).table)
+
+    def set_route(self, route: Route, *, expected_generation: int = 0) -> RouteTable:
+        """Add a route, or replace the one with the same task, modality, languages and model.
+
+        Args:
+            route: The route.
+            expected_generation: Change the table only if this is its generation; 0 always does.
+        """
+        request = _routes.set_route_request(route, expected_generation)
+        return _routes.table(self._call(self._modules.SetRoute, request).table)
+
+    def watch_modules(self) -> Iterator[ModuleNews]:
+        """All modules and routes, then each change, until the loop is left."""
+        request = module_service_pb2.WatchModulesRequest()
+        with _rpc_errors():
+            call = self._modules.WatchModules(request)
+            try:
+                for message in call:
+                    yield _routes.news(message)
+            finally:
+                call.cancel()
+
     def health(self) -> str:
         """SERVING, NOT_SERVING or UNKNOWN, from the standard health service."""
-        with _rpc_errors():
-            answer = self._health(health_pb2.HealthCheckRequest(), timeout=self._timeout_s)
+        answer = self._call(self._health, health_pb2.HealthCheckRequest())
         return _channel.serving_status(answer)
-
-
-class _Requests:
-    """The config, then the chunks, as gRPC's own thread takes them."""
-
-    def __init__(
-        self, config: speech_service_pb2.StreamingRecognizeRequest, chunks: Iterable[bytes]
-    ) -> None:
-        self._config = config
-        self._chunks = chunks
-        self._cancel: Callable[[], object] | None = None
-        self.kept = _channel.Kept()
-
-    def __iter__(self) -> Iterator[speech_service_pb2.StreamingRecognizeRequest]:
-        yield self._config
-        with self.kept:
-            for chunk in self._chunks:
-                yield _convert.audio_request(chunk)
-        if self.kept.error and self._cancel:
-            self._cancel()
-
-    def started(self, cancel: Callable[[], object]) -> None:
-        """The call runs, and this ends it; the chunks may have failed already."""
-        self._cancel = cancel
-        if self.kept.error:
-            cancel()
 
 
 @contextmanager

@@ -23,6 +23,10 @@ class SpeechOptions:
         max_alternatives: Readings a final at most, 1 to 10.
         end_silence_s: Silence that ends a segment, in seconds; None takes the server's.
         max_segment_s: Longest segment, in seconds; None takes the server's.
+        phrases: Phrases that are likely to be said, with how much likelier (0 to 20, natural log).
+        glossary: Terms with their one rendering in the target language; None keeps the term.
+        mask_profanity: Whether coarse words get asterisks.
+        verbatim: Whether hesitations such as "uh" are written.
         labels: Free words for the server's accounting.
     """
 
@@ -33,6 +37,10 @@ class SpeechOptions:
     max_alternatives: int = 1
     end_silence_s: float | None = None
     max_segment_s: float | None = None
+    phrases: Mapping[str, float] = field(default_factory=dict)
+    glossary: Mapping[str, str | None] = field(default_factory=dict)
+    mask_profanity: bool = False
+    verbatim: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -133,7 +141,11 @@ class SpeechMark:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A remark that changes no text: REPLAYING, SWAPPED, DRAINING, COALESCED or DEGRADED."""
+    """A remark that changes no text.
+
+    REPLAYING, SWAPPED, DRAINING, COALESCED, DEGRADED and CANCELLED come from the server;
+    RECONNECTING and RECOVERED from this client, when it lost the server and when it goes on.
+    """
 
     kind: str
     message: str

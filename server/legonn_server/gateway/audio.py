@@ -1,17 +1,16 @@
-"""Bytes to samples: encodings, files, and resampling with an exact map back to input positions."""
+"""Bytes to samples: headerless encodings, and resampling with an exact map to input positions."""
 
 from __future__ import annotations
 
-import io
 from bisect import bisect_right
 from enum import Enum
+from typing import Any
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from legonn_core.errors import BadAudio, LimitExceeded
+from legonn_core.errors import BadAudio
 
 Samples = NDArray[np.float32]
 
@@ -28,14 +27,6 @@ class Encoding(Enum):
     def sample_bytes(self) -> int:
         """Bytes of one sample."""
         return np.dtype(self.value).itemsize
-
-
-class Container(Enum):
-    """Files with a header: the name that the reader gives their format."""
-
-    WAV = "WAV"
-    FLAC = "FLAC"
-    OGG = "OGG"
 
 
 def _mulaw_table() -> Samples:
@@ -63,23 +54,32 @@ _LOUDEST = 4.0
 """Floats beyond this are not samples in [-1, 1] that overshoot but something else."""
 
 
-def decode_samples(encoding: Encoding, content: bytes) -> Samples:
-    """Read headerless audio.
+def decode_samples(encoding: Encoding, content: bytes, *, channels: int = 1) -> Samples:
+    """Read headerless audio; interleaved channels are mixed to one.
 
     Raises:
         BadAudio: If the bytes are not whole samples, or floats that are not audio.
     """
-    if encoding is Encoding.LINEAR16 and not len(content) & 1:
+    if encoding is Encoding.LINEAR16 and channels == 1 and not len(content) & 1:
         # What nearly every message is: one pass, and no look-up of anything. Halving is exact.
         return np.multiply(np.frombuffer(content, "<i2"), _STEP, dtype=np.float32)
-    if len(content) % encoding.sample_bytes:
-        raise BadAudio(
-            f"{len(content)} bytes are not a whole number of {encoding.sample_bytes}-byte samples"
-        )
-    raw = np.frombuffer(content, encoding.value)
+    unit = encoding.sample_bytes * channels
+    if len(content) % unit:
+        what = "samples" if channels == 1 else f"samples of {channels} channels"
+        raise BadAudio(f"{len(content)} bytes are not a whole number of {unit}-byte {what}")
+    samples = _decoded(encoding, np.frombuffer(content, encoding.value))
+    if channels == 1:
+        return samples
+    mixed: Samples = samples.reshape(-1, channels).mean(axis=1, dtype=np.float32)
+    return mixed
+
+
+def _decoded(encoding: Encoding, raw: NDArray[Any]) -> Samples:
     if encoding in _TABLES:
         decoded: Samples = _TABLES[encoding][raw]
         return decoded
+    if encoding is Encoding.LINEAR16:
+        return np.multiply(raw, _STEP, dtype=np.float32)
     return _checked(raw.astype(np.float32))
 
 
@@ -90,34 +90,6 @@ def _checked(samples: Samples) -> Samples:
         raise BadAudio("the audio holds floats far outside [-1, 1]")
     clipped: Samples = np.clip(samples, -1.0, 1.0)
     return clipped
-
-
-def read_container(
-    container: Container, content: bytes, *, max_seconds: float
-) -> tuple[Samples, int]:
-    """Read a whole file, mixed to one channel. Takes long: call it in a thread.
-
-    Returns:
-        (N,) samples in [-1, 1] and the sample rate in Hz.
-
-    Raises:
-        BadAudio: If the file is damaged or of another format.
-        LimitExceeded: If it is longer than ``max_seconds``.
-    """
-    try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
-            if not file.format.startswith(container.value) and file.format != "RF64":
-                raise BadAudio(f"the audio is not a {container.value} file but {file.format}")
-            rate = int(file.samplerate)
-            limit = int(max_seconds * rate)
-            samples = file.read(limit + 1, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise BadAudio(f"the {container.value} file cannot be read") from error
-    except (MemoryError, ValueError, OverflowError) as error:
-        raise BadAudio(f"the {container.value} file has a damaged header") from error
-    if len(samples) > limit:
-        raise LimitExceeded(f"more than {max_seconds:g} s of audio in one call")
-    return _checked(samples.mean(axis=1, dtype=np.float32)), rate
 
 
 class AudioInput:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import numpy as np
 from google.protobuf.duration_pb2 import Duration
@@ -15,18 +15,17 @@ from legonn_core.errors import (
     BadConfig,
     InternalFault,
     LimitExceeded,
-    NotImplementedYet,
     ProtocolViolation,
 )
 from legonn_server.gateway import convert
 from legonn_server.gateway.audio import (
     AudioInput,
-    Container,
     Encoding,
     Samples,
     decode_samples,
-    read_container,
 )
+from legonn_server.gateway.decoding.decoder import AudioDecoder
+from legonn_server.gateway.decoding.formats import Container
 from legonn_server.gateway.services import Services
 from legonn_server.gateway.stream import StreamRunner
 from legonn_server.session import commands as c
@@ -47,6 +46,7 @@ class Call:
         self._origin = 0
         self.input_rate = 0
         self.session_id = ""
+        self._decoder: AudioDecoder | None = None
         self.machine = SessionMachine(services.decoding)
         self.runner = StreamRunner(
             self.machine,
@@ -71,11 +71,6 @@ class Call:
     def configure(self, config: pb.RecognitionConfig, *, is_whole: bool) -> None:
         """Check the config and the route."""
         checked = convert.speech_call(config, self.services.endpoint_rule)
-        if isinstance(checked.encoding, Container) and not is_whole:
-            raise NotImplementedYet(
-                f"{checked.encoding.name} cannot be streamed to this version; send LINEAR16,"
-                " or use Recognize"
-            )
         if is_whole and checked.resume:
             raise BadConfig(
                 "resume belongs to StreamingRecognize; a whole recording has no session"
@@ -106,7 +101,7 @@ class Call:
         return e.Opened(
             sample_rate=self._model_rate,
             rule=config.rule,
-            interim_results=config.interim_results and not isinstance(config.encoding, Container),
+            interim_results=config.interim_results,
             num_best=config.num_best,
             phrases=config.phrases,
             first_index=resume.segment_index if resume else 0,
@@ -122,15 +117,12 @@ class Call:
         encoding = self.config.encoding
         longest = self.services.limits.max_recognize_seconds
         if isinstance(encoding, Container):
-            # A damaged or tricky file may keep its reader busy: never on the event loop.
-            samples, rate = await asyncio.to_thread(
-                read_container, encoding, audio, max_seconds=longest
+            samples, rate = await self.services.decoders.whole(
+                audio, max_seconds=longest, container=encoding
             )
-            if not 1_000 <= rate <= 384_000:
-                raise BadAudio(f"a sample rate of {rate} Hz")
             self.set_input_rate(rate)
         else:
-            samples = decode_samples(encoding, audio)
+            samples = decode_samples(encoding, audio, channels=self.config.channels)
         if not len(samples):
             raise BadAudio("the audio is empty")
         if len(samples) > longest * self.input_rate:
@@ -141,42 +133,78 @@ class Call:
         self, requests: AsyncIterator[pb.StreamingRecognizeRequest]
     ) -> AsyncIterator[e.Event]:
         """The caller's messages as events."""
-        async for request in requests:
-            match request.WhichOneof("request"):
-                case "config":
-                    if self._config is None:
-                        self.configure(request.config, is_whole=False)
-                    yield self.opened()
-                case "audio":
-                    for event in self._audio(request.audio):
-                        yield event
-                case "control":
-                    for event in self._control(request.control.action):
-                        yield event
-                case _:
-                    raise ProtocolViolation("a message with neither config, audio nor control")
-        for event in self.flush():
+        async with AsyncExitStack() as stack:
+            async for request in requests:
+                match request.WhichOneof("request"):
+                    case "config":
+                        if self._config is None:
+                            self.configure(request.config, is_whole=False)
+                            await self._open_decoder(stack)
+                        yield self.opened()
+                    case "audio" if self._decoder is not None:
+                        async for samples in self._decoded(self._decoder, request.audio):
+                            yield samples
+                    case "audio":
+                        yield self._audio(request.audio)
+                    case "control":
+                        for event in self._control(request.control.action):
+                            yield event
+                    case _:
+                        raise ProtocolViolation("a message with neither config, audio nor control")
+            if self._decoder is not None:
+                async for samples in self._taken(self._decoder, self._decoder.finish()):
+                    yield samples
+            for event in self.flush():
+                yield event
+
+    async def _open_decoder(self, stack: AsyncExitStack) -> None:
+        encoding = self.config.encoding
+        if isinstance(encoding, Container):
+            opened = await self.services.decoders.open(encoding)
+            self._decoder = await stack.enter_async_context(opened)
+
+    async def _decoded(
+        self, decoder: AudioDecoder, chunk: audio_pb2.AudioChunk
+    ) -> AsyncIterator[e.Event]:
+        """What a piece of a file completes."""
+        self._check_size(chunk)
+        if chunk.HasField("sample_offset"):
+            raise BadAudio("sample_offset has no meaning for an encoding with a header")
+        async for event in self._taken(decoder, decoder.feed(chunk.content)):
             yield event
 
-    def _audio(self, chunk: audio_pb2.AudioChunk) -> list[e.Event]:
-        if self._input is None:
-            return [e.AudioReceived(_NO_SAMPLES)]
+    async def _taken(
+        self, decoder: AudioDecoder, pieces: AsyncIterator[Samples]
+    ) -> AsyncIterator[e.Event]:
+        async for samples in pieces:
+            if self._input is None:
+                self.set_input_rate(decoder.sample_rate_hertz)
+            for event in self.feed(samples):
+                yield event
+
+    def _check_size(self, chunk: audio_pb2.AudioChunk) -> None:
         limits = self.services.limits
         if len(chunk.content) > limits.max_message_bytes:
             raise LimitExceeded(
                 f"{len(chunk.content)} bytes of audio in one message;"
                 f" at most {limits.max_message_bytes}"
             )
+
+    def _audio(self, chunk: audio_pb2.AudioChunk) -> e.Event:
+        if self._input is None:
+            return e.AudioReceived(_NO_SAMPLES)
+        self._check_size(chunk)
+        limits = self.services.limits
         expected = self._origin + self.num_received
         if chunk.HasField("sample_offset") and chunk.sample_offset != expected:
             raise BadAudio(f"sample_offset is {chunk.sample_offset}; {expected} samples came")
         encoding = self.config.encoding
         if not isinstance(encoding, Encoding):
-            raise InternalFault("a stream of a container was opened")
-        samples = decode_samples(encoding, chunk.content)
+            raise InternalFault("a stream of a container was opened without its decoder")
+        samples = decode_samples(encoding, chunk.content, channels=self.config.channels)
         if len(samples) > limits.max_chunk_seconds * self.input_rate:
             raise LimitExceeded(f"more than {limits.max_chunk_seconds:g} s of audio in one message")
-        return self.feed(samples)
+        return self.feed(samples)[0]
 
     def _control(self, action: pb.ControlAction) -> list[e.Event]:
         match action:

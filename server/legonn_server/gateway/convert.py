@@ -15,7 +15,8 @@ from legonn.v1 import audio_pb2, hypothesis_pb2, module_card_pb2, speech_service
 from legonn_core.errors import BadConfig, NotImplementedYet
 from legonn_core.runtime.messages import DecodedText, Phrase
 from legonn_server.gateway import wishes
-from legonn_server.gateway.audio import Container, Encoding
+from legonn_server.gateway.audio import Encoding
+from legonn_server.gateway.decoding.formats import Container
 from legonn_server.language.glossary import written
 from legonn_server.language.masking import WordStyle
 from legonn_server.routing.routes import Modality, RouteKey, primary_language, route_key
@@ -35,6 +36,8 @@ _CONTAINERS = {
     _A.AUDIO_ENCODING_WAV: Container.WAV,
     _A.AUDIO_ENCODING_FLAC: Container.FLAC,
     _A.AUDIO_ENCODING_OGG_OPUS: Container.OGG,
+    _A.AUDIO_ENCODING_WEBM_OPUS: Container.WEBM,
+    _A.AUDIO_ENCODING_MP3: Container.MP3,
 }
 _REASONS = {
     EndReason.ENDPOINT: hypothesis_pb2.FINAL_REASON_ENDPOINT,
@@ -43,6 +46,7 @@ _REASONS = {
     EndReason.HALF_CLOSE: hypothesis_pb2.FINAL_REASON_HALF_CLOSE,
 }
 MAX_ALTERNATIVES = 10
+MAX_CHANNELS = 2
 _MAX_LABELS = 16
 _MAX_COMMITTED = 2_000
 _SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -91,6 +95,7 @@ class SpeechCall:
     Attributes:
         encoding: How bytes become samples.
         sample_rate: Of the input in Hz; 0 if the container says it.
+        channels: Interleaved in headerless audio.
         key: What to route by.
         phrases: Text that is likely to be said.
         style: How words are shown.
@@ -100,6 +105,7 @@ class SpeechCall:
 
     encoding: Encoding | Container
     sample_rate: int
+    channels: int
     key: RouteKey
     rule: EndpointRule
     interim_results: bool
@@ -121,8 +127,8 @@ def speech_call(config: RecognitionConfig, defaults: EndpointRule) -> SpeechCall
     """
     encoding = _encoding(config)
     _refuse_unserved(config)
-    if config.channel_count not in (0, 1):
-        raise BadConfig(f"channel_count is {config.channel_count}; this version takes 1")
+    if not 0 <= config.channel_count <= MAX_CHANNELS:
+        raise BadConfig(f"channel_count is {config.channel_count}; it is 1 or 2")
     rule = _rule(config, defaults)
     num_best = alternatives(config.max_alternatives)
     source = config.language_code or "en"
@@ -130,7 +136,7 @@ def speech_call(config: RecognitionConfig, defaults: EndpointRule) -> SpeechCall
     terms = wishes.terms(config.glossary)
     resolved = RecognitionConfig()
     resolved.CopyFrom(config)
-    resolved.channel_count = 1
+    resolved.channel_count = config.channel_count or 1
     resolved.language_code = source
     resolved.target_language_code = target
     resolved.task = task
@@ -141,6 +147,7 @@ def speech_call(config: RecognitionConfig, defaults: EndpointRule) -> SpeechCall
     return SpeechCall(
         encoding=encoding,
         sample_rate=config.sample_rate_hertz if isinstance(encoding, Encoding) else 0,
+        channels=resolved.channel_count,
         key=route_key(Modality.SPEECH, source, target, model=config.model),
         rule=rule,
         interim_results=config.interim_results,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from legonn_server.gateway.decoding.decoder import Decoders
 from legonn_server.gateway.response_cache import CacheLimits
 from legonn_server.gateway.sessions import Sessions
 from legonn_server.gateway.stream import StreamRunner, Workers
@@ -55,6 +56,7 @@ class Services:
         text_runners: Streams of text, likewise.
         reconciler: Who follows the routes file.
         sessions: Which stream holds which session.
+        decoders: Read compressed audio, apart from this process.
     """
 
     modules: ModuleManager
@@ -70,6 +72,7 @@ class Services:
     runners: set[StreamRunner] = field(default_factory=set)
     text_runners: set[TextRunner] = field(default_factory=set)
     sessions: Sessions = field(default_factory=Sessions)
+    decoders: Decoders = field(default_factory=Decoders)
 
     def drain(self) -> None:
         """Let nobody in, and bring open streams to their end."""

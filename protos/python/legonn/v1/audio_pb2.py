@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15legonn/v1/audio.proto\x12\tlegonn.v1\"K\n\nAudioChunk\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x1a\n\rsample_offset\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x10\n\x0e_sample_offset*\xe9\x01\n\rAudioEncoding\x12\x1e\n\x1a\x41UDIO_ENCODING_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41UDIO_ENCODING_LINEAR16\x10\x01\x12\x1a\n\x16\x41UDIO_ENCODING_FLOAT32\x10\x02\x12\x18\n\x14\x41UDIO_ENCODING_MULAW\x10\x03\x12\x17\n\x13\x41UDIO_ENCODING_ALAW\x10\x04\x12\x17\n\x13\x41UDIO_ENCODING_FLAC\x10\x05\x12\x1b\n\x17\x41UDIO_ENCODING_OGG_OPUS\x10\x06\x12\x16\n\x12\x41UDIO_ENCODING_WAV\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15legonn/v1/audio.proto\x12\tlegonn.v1\"K\n\nAudioChunk\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\x1a\n\rsample_offset\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x10\n\x0e_sample_offset*\x9f\x02\n\rAudioEncoding\x12\x1e\n\x1a\x41UDIO_ENCODING_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41UDIO_ENCODING_LINEAR16\x10\x01\x12\x1a\n\x16\x41UDIO_ENCODING_FLOAT32\x10\x02\x12\x18\n\x14\x41UDIO_ENCODING_MULAW\x10\x03\x12\x17\n\x13\x41UDIO_ENCODING_ALAW\x10\x04\x12\x17\n\x13\x41UDIO_ENCODING_FLAC\x10\x05\x12\x1b\n\x17\x41UDIO_ENCODING_OGG_OPUS\x10\x06\x12\x16\n\x12\x41UDIO_ENCODING_WAV\x10\x07\x12\x1c\n\x18\x41UDIO_ENCODING_WEBM_OPUS\x10\x08\x12\x16\n\x12\x41UDIO_ENCODING_MP3\x10\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'legonn.v1.audio_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_AUDIOENCODING']._serialized_start=114
-  _globals['_AUDIOENCODING']._serialized_end=347
+  _globals['_AUDIOENCODING']._serialized_end=401
   _globals['_AUDIOCHUNK']._serialized_start=36
   _globals['_AUDIOCHUNK']._serialized_end=111
 # @@protoc_insertion_point(module_scope)
