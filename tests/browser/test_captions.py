@@ -152,7 +152,7 @@ def test_a_full_server_is_waited_for(tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 def test_the_shipped_modules_read_the_same_by_both_doors():
     """A real voice through the microphone: the page shows what gRPC makes of what was sent."""
     with ServerProcess("embedded") as server:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 READY = re.compile(r"legonn is ready at (\S+:\d+)")
-START_SECONDS = 300
+START_SECONDS = 900
 
 
 def free_port() -> int:
@@ -63,19 +63,20 @@ class ServerProcess:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        is_ready = threading.Event()
-        threading.Thread(target=self._read, args=(self._process, is_ready), daemon=True).start()
-        assert is_ready.wait(START_SECONDS), self.lines[-20:]
-        assert self._process.poll() is None, self.lines[-20:]
+        self.lines.clear()
+        is_settled = threading.Event()
+        threading.Thread(target=self._read, args=(self._process, is_settled), daemon=True).start()
+        assert is_settled.wait(START_SECONDS), self.lines[-20:]
+        assert READY.search("\n".join(self.lines)), self.lines[-20:]
 
-    def _read(self, process: subprocess.Popen[str], is_ready: threading.Event) -> None:
+    def _read(self, process: subprocess.Popen[str], is_settled: threading.Event) -> None:
         assert process.stdout is not None
         with process.stdout:
             for line in process.stdout:
                 self.lines.append(line.rstrip())
                 if READY.search(line):
-                    is_ready.set()
-        is_ready.set()
+                    is_settled.set()
+        is_settled.set()
 
     def end(self, number: signal.Signals) -> None:
         """Send it a signal and wait until it is gone; SIGKILL is a crash."""
