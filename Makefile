@@ -51,7 +51,7 @@ format: ## rewrite the sources the way `check` wants them
 	$(BIN)/ruff check --fix .
 
 test: ## every test that needs no GPU and no Triton
-	$(PY) -m pytest -m "not gpu and not triton and not deploy and not browser"
+	$(PY) -m pytest -m "not gpu and not triton and not deploy and not browser and not chaos"
 
 AXE := axe-core@4.14.1
 test-browser: ## the captions page in headless Chromium (installs Debian's, and axe-core, when absent)
@@ -142,3 +142,7 @@ bench-decoder: ## decoder engine beside CTranslate2, in turn: make bench-decoder
 bench-swap: ## p99 of partials during swaps over that before, in one run: make bench-swap OUT=FILE
 	@test -n "$(OUT)" || { echo "say where to write: make bench-swap OUT=FILE"; exit 2; }
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.swap "$(OUT)"
+
+.PHONY: chaos
+chaos: ## swaps, kills and hangs of a real engine under streams, fifty swaps in a row (minutes)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m chaos tests/chaos
