@@ -30,6 +30,7 @@ from legonn_core.train.package import (
     part_of,
     write_module,
 )
+from legonn_core.train.packing import PackRecipe, PackTrainer
 from legonn_core.train.pieces import PiecesRecipe, PiecesTrainer
 from legonn_core.train.repackage import fine_tuned
 from legonn_core.train.speech_trainer import SpeechRecipe, SpeechTrainer
@@ -48,7 +49,7 @@ device (cpu, cuda, auto) and precision (bf16, fp32) are in every recipe that tra
 """
 
 TrainedRecipe = TextRecipe | SpeechRecipe | CompositionRecipe
-Recipe = TrainedRecipe | PiecesRecipe
+Recipe = TrainedRecipe | PiecesRecipe | PackRecipe
 
 KINDS = {
     "text": (TextRecipe, TextTrainer),
@@ -56,6 +57,7 @@ KINDS = {
     "vocabulary": (PiecesRecipe, PiecesTrainer),
     "pieces": (PiecesRecipe, PiecesTrainer),
     "composition": (CompositionRecipe, CompositionTrainer),
+    "pack": (PackRecipe, PackTrainer),
 }
 
 
@@ -80,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         content = tomllib.loads(arguments.recipe.read_text("utf-8"))
         recipe, trainer, described = read_recipe(content, minutes=arguments.minutes)
-        if arguments.package and not isinstance(recipe, PiecesRecipe):
+        if arguments.package and not isinstance(recipe, PiecesRecipe | PackRecipe):
             for entry in described:
                 _package(entry, recipe, arguments)
             return 0

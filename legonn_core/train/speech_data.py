@@ -16,6 +16,7 @@ import torchaudio.functional as audio
 from numpy.typing import NDArray
 from torch import Tensor
 
+from legonn_core.errors import BadAudio, BadText
 from legonn_core.features.log_mel import SAMPLE_RATE
 from legonn_core.train.text_data import EnglishPieces
 
@@ -49,23 +50,33 @@ def read_set(root: Path, chosen: SpeechSet, pieces: EnglishPieces) -> list[Recor
     """Decode a set; rows whose restoration was confirmed by less than 0.7 are left out."""
     table = root / chosen.path
     with table.open(encoding="utf-8", newline="") as file:
-        rows = {
-            row["path"]: row for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        }
+        reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        known = reader.fieldnames or ()
+        if missing := {"path", chosen.column} - set(known):
+            raise BadText(
+                f"{table}: no column {', '.join(sorted(missing))}; it has {', '.join(known)}"
+            )
+        rows = {row["path"]: row for row in reader}
     recordings = []
     with tarfile.open(table.with_suffix(".tar")) as archive:
         for member in archive:
             row = rows.get(member.name)
-            if row is None or float(row["pc_match"]) < 0.7:
+            if row is None or float(row.get("pc_match") or 1.0) < 0.7:
                 continue
             text = row[chosen.column]
+            if text is None:
+                raise BadText(f"{table}: the row of {member.name} breaks off; complete it")
             tokens = pieces.encode(text)
             if tokens is None or (chosen.skip_digits and any(c.isdigit() for c in text)):
                 continue
             stream = archive.extractfile(member)
             assert stream is not None
             samples, rate = soundfile.read(io.BytesIO(stream.read()), dtype="int16")
-            assert rate == SAMPLE_RATE and samples.ndim == 1
+            if rate != SAMPLE_RATE or samples.ndim != 1:
+                raise BadAudio(
+                    f"{table}: {member.name} has {rate} Hz, {samples.ndim} axes, not 16 kHz mono;"
+                    ' write the set again with a recipe of kind "pack"'
+                )
             recordings.append(Recording(samples, tokens))
     return recordings
 

@@ -41,6 +41,8 @@ class TextRecipe:
         keep: Older checkpoints kept for averaging.
         device: cpu, cuda or auto; ``precision`` bf16 or fp32, CTC and masters always fp32.
         pairs_share: Of the pairs, drawn by ``seed``: for low-resource experiments.
+        simulated_repeats: Most of a simulated sequence's spare rows that go on with a token; wide
+            ranges (0.9) suit encoders of steady sounds.
         ctc_weight: At the interface; 0 is the ungrounded control.
         link: What crosses: ``marginals``, ``one-hot``, or ``states`` for a plain encoder-decoder.
         fold: ``i/n`` leaves every n-th pair out, from the i-th on, for dumping their marginals.
@@ -62,6 +64,7 @@ class TextRecipe:
     batch_rows: int = 6000
     ctc_only_steps: int = 200
     simulated_share: float = 0.5
+    simulated_repeats: float = 0.3
     easy_until: float = 0.4
     gradient_gate: float = 0.2
     row_jitter: float = 0.01
@@ -217,6 +220,7 @@ class TextTrainer:
         simulator = Simulator(
             confusions, unigram.astype(np.float64), seed=recipe.seed + 1_000_003 * step
         )
+        simulator.most_repeats = recipe.simulated_repeats
         lengths = np.array([3.3 * len(text) for text in texts])
         for indices in drawn_batches(
             lengths, weights, budget=recipe.batch_rows, seed=(recipe.seed + 1, step)

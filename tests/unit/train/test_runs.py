@@ -7,6 +7,7 @@ import csv
 import io
 import shutil
 import tarfile
+import tomllib
 from dataclasses import asdict
 from pathlib import Path
 
@@ -329,3 +330,13 @@ def stopped(trainer: TextTrainer):
         return whole(progress)
 
     return backward
+
+
+RECIPES = Path(__file__).resolve().parents[3] / "recipes"
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_is_understood(path):
+    recipe, trainer, _ = command.read_recipe(tomllib.loads(path.read_text()), minutes=None)
+    assert isinstance(recipe, command.KINDS[tomllib.loads(path.read_text())["kind"]][0])
+    assert callable(trainer)
