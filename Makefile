@@ -20,7 +20,7 @@ endef
 export WRITE_LOCK
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock check format test test-browser protos protos-check docs docs-check serve demo loadtest check-deploy check-images rehearse-rollout
+.PHONY: test-noise help setup lock check format test test-browser protos protos-check docs docs-check serve demo loadtest check-deploy check-images rehearse-rollout
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ swap-matrix: ## every encoder under every decoder with every control, on the dev
 
 swap-matrix-synthetic: ## LegoNN's claims on a made-up language, trained from seeds in two minutes
 	OMP_NUM_THREADS=1 $(PY) -m legonn_core.evaluate swap --synthetic
+
+test-noise: ## ten minutes each of silence, hiss, rumble and music give no words (an hour)
+	NOISE_SECONDS=600 $(PY) -m pytest -q tests/simulation/test_noise.py
 
 protos: ## write the stubs of protos/legonn/v1
 	$(PY) protos/generate.py

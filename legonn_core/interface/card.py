@@ -97,14 +97,20 @@ class Calibration:
     Attributes:
         temperature: All logits are divided by it.
         blank_bias: Then added to the blank's logit.
+        confidence_scale: How word confidences are made to hold: logistic of this times their logit…
+        confidence_offset: … plus this. Fitted by ``python -m legonn_core.evaluate.confidence``.
     """
 
     temperature: float = 1.0
     blank_bias: float = 0.0
+    confidence_scale: float = 1.0
+    confidence_offset: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.3 <= self.temperature <= 3.0:
             raise ValueError(f"temperature is {self.temperature}, not between 0.3 and 3")
+        if not self.confidence_scale > 0:
+            raise ValueError(f"confidence_scale is {self.confidence_scale}, not above 0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,8 @@ class ModuleDescription:
         vocabulary: Name such as ``en/1``.
         ctc_weight: What the card suggests for decoding; an encoder's suits its marginals.
         length_bonus: Likewise.
+        confidence_scale: How the confidences of what an encoder reads are made to hold.
+        confidence_offset: Likewise.
         blank_band: Least and greatest share of blank rows that its card promises; None if it names
             no band.
         memory_bytes: Of its weights and of the state of all slots; 0 when not known.
@@ -62,6 +64,8 @@ class ModuleDescription:
     row_ms: float = 0.0
     ctc_weight: float = 0.3
     length_bonus: float = 0.0
+    confidence_scale: float = 1.0
+    confidence_offset: float = 0.0
     scores: dict[str, float] = field(default_factory=dict)
     blank_band: tuple[float, float] | None = None
     memory_bytes: int = 0

@@ -67,6 +67,8 @@ def describe(card: ModuleCard) -> ModuleDescription:
         row_ms=card.chunk.row_ms if card.chunk else 0.0,
         ctc_weight=card.decoding.ctc_weight,
         length_bonus=card.decoding.length_bonus,
+        confidence_scale=card.calibration.confidence_scale,
+        confidence_offset=card.calibration.confidence_offset,
         scores=dict(card.scores),
         blank_band=(card.bands.blank_low, card.bands.blank_high) if card.bands else None,
     )

@@ -20,6 +20,7 @@ from legonn.translation import (
     TextSummary,
     TranslateOptions,
 )
+from legonn.v1 import speech_service_pb2
 from legonn.v1 import translation_service_pb2 as pb
 
 Piece = str | EndOfSegment
@@ -52,6 +53,17 @@ def config(options: TranslateOptions, *, source: str, target: str) -> pb.Transla
         model=options.model,
         interim_results=options.interim_results,
         max_alternatives=options.max_alternatives,
+        phrases=[
+            speech_service_pb2.Phrase(text=text, boost=boost)
+            for text, boost in options.phrases.items()
+        ],
+        glossary=[
+            speech_service_pb2.GlossaryEntry(source=term, target=rendering)
+            if rendering is not None
+            else speech_service_pb2.GlossaryEntry(source=term, keep=True)
+            for term, rendering in options.glossary.items()
+        ],
+        mask_profanity=options.mask_profanity,
         labels=options.labels,
         streaming=streaming if options.interim_results else None,
     )

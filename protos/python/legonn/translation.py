@@ -31,6 +31,9 @@ class TranslateOptions:
         max_delay_s: Age at which "latency-budget" settles a word, in seconds, 0.1 to 30.
         append_only: Partials without a tail: what was shown only grows.
         max_alternatives: Translations of a text at most, 1 to 10; streams only.
+        phrases: Phrases that are likely in the translation, with how much likelier (0 to 20).
+        glossary: Terms with their one rendering; None keeps the term as it is.
+        mask_profanity: Write coarse words with asterisks.
         labels: Free words for the server's accounting.
     """
 
@@ -42,6 +45,9 @@ class TranslateOptions:
     max_delay_s: float = 2.0
     append_only: bool = False
     max_alternatives: int = 1
+    phrases: Mapping[str, float] = field(default_factory=dict)
+    glossary: Mapping[str, str | None] = field(default_factory=dict)
+    mask_profanity: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
 
 

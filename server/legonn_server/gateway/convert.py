@@ -13,7 +13,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from legonn.v1 import audio_pb2, hypothesis_pb2, module_card_pb2, speech_service_pb2
 from legonn_core.errors import BadConfig, NotImplementedYet
-from legonn_core.runtime.messages import DecodedText, Phrase
+from legonn_core.runtime.messages import DecodedText, ModuleDescription, Phrase
+from legonn_core.search.confidence import ConfidenceCurve
 from legonn_server.gateway import wishes
 from legonn_server.gateway.audio import Encoding
 from legonn_server.gateway.decoding.formats import Container
@@ -284,6 +285,7 @@ def recognition_final(
         alternatives=[
             hypothesis(
                 one,
+                final.encoder,
                 wants_offsets=call.wants_offsets,
                 wants_confidence=call.wants_confidence,
                 start_ns=timeline.nanoseconds(final.start_sample),
@@ -299,17 +301,34 @@ def recognition_final(
 
 
 def hypothesis(
-    found: DecodedText, *, wants_offsets: bool, wants_confidence: bool, start_ns: int = 0
+    found: DecodedText,
+    encoder: ModuleDescription,
+    *,
+    wants_offsets: bool,
+    wants_confidence: bool,
+    start_ns: int = 0,
 ) -> hypothesis_pb2.Hypothesis:
-    """One reading as a message; ``start_ns`` is where its segment begins in the session."""
-    message = hypothesis_pb2.Hypothesis(text=found.text, confidence=found.confidence)
+    """One reading as a message.
+
+    Args:
+        found: What was read.
+        encoder: Its card says how confidences are calibrated; that of the whole is the share of
+            words to be expected right.
+        wants_offsets: Whether words carry times.
+        wants_confidence: Whether words carry confidences.
+        start_ns: Where the segment begins in the session.
+    """
+    curve = ConfidenceCurve(encoder.confidence_scale, encoder.confidence_offset)
+    sure = [curve.apply(word.confidence) for word in found.words]
+    whole = sum(sure) / len(sure) if sure else found.confidence
+    message = hypothesis_pb2.Hypothesis(text=found.text, confidence=whole)
     if not (wants_offsets or wants_confidence):
         return message
-    for word in found.words:
+    for word, confidence in zip(found.words, sure, strict=True):
         one = message.words.add(text=word.text)
         if wants_offsets:
             one.start_offset.FromNanoseconds(start_ns + word.start_ms * 1_000_000)
             one.end_offset.FromNanoseconds(start_ns + word.end_ms * 1_000_000)
         if wants_confidence:
-            one.confidence = word.confidence
+            one.confidence = confidence
     return message

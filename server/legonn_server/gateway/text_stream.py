@@ -173,7 +173,10 @@ class TextStream:
             translation = pb.Translation(
                 alternatives=[
                     convert.hypothesis(
-                        one, wants_offsets=False, wants_confidence=self.call.wants_confidence
+                        one,
+                        reading.encoder,
+                        wants_offsets=False,
+                        wants_confidence=self.call.wants_confidence,
                     )
                     for one in reading.hypotheses[: self.call.num_best]
                 ],

@@ -139,6 +139,7 @@ class TranslationService(pb_grpc.TranslationServiceServicer):
             alternatives=[
                 convert.hypothesis(
                     _joined([one[rank] for one in sentences]),
+                    pair.encoder,
                     wants_offsets=False,
                     wants_confidence=call.wants_confidence,
                 )

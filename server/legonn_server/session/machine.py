@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from legonn_core.errors import (
@@ -32,18 +31,9 @@ from legonn_server.session.account import Account, empty_segment
 from legonn_server.session.endpoint import Cut, EndpointRule, EndReason, find_end
 from legonn_server.session.jobs import commit_job, final_job
 from legonn_server.session.policy import DecodingPolicy
-from legonn_server.session.segment import Segment, SegmentBuffer
+from legonn_server.session.segment import Mark, Segment, SegmentBuffer
 from legonn_server.session.table import EXPLANATIONS, TRANSITIONS, State
 from legonn_server.session.wording import joined
-
-
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """The caller wants everything before this model-rate position finished."""
-
-    sample: int
-    reason: EndReason
-
 
 _Answer = e.SlotOpened | e.MarginalsArrived | e.CommitArrived | e.FinalArrived | e.WorkLost
 
@@ -63,7 +53,7 @@ class SessionMachine:
         self._start = 0
         self._segment: Segment | None = None
         self._awaited: type[e.Event] | None = None
-        self._marks: deque[_Mark] = deque()
+        self._marks: deque[Mark] = deque()
         self._next_number = 0
         self._account = Account()
         self._promise = ""
@@ -147,7 +137,7 @@ class SessionMachine:
         return self._advance()
 
     def _on_mark(self, reason: EndReason) -> list[c.Command]:
-        self._marks.append(_Mark(self._start + len(self._buffer), reason))
+        self._marks.append(Mark(self._start + len(self._buffer), reason))
         return self._advance()
 
     def _on_cancelled(self, _: e.Cancelled) -> list[c.Command]:
@@ -204,7 +194,10 @@ class SessionMachine:
         segment = self._current(event)
         if segment is None:
             return []
-        return self._finish(segment, event.result.hypotheses)
+        found = event.result.hypotheses
+        if segment.doubts(found, self._policy.min_confidence):
+            return self._drop(segment)
+        return self._finish(segment, found)
 
     def _on_lost(self, event: e.WorkLost) -> list[c.Command]:
         awaited = self._awaited
@@ -246,7 +239,7 @@ class SessionMachine:
         self._next_number += 1
         return self._feed(self._segment)
 
-    def _reach(self, mark: _Mark) -> list[c.Command]:
+    def _reach(self, mark: Mark) -> list[c.Command]:
         """Everything before a mark is out."""
         if mark.reason is EndReason.CANCELLED:
             self._promise = ""
@@ -319,9 +312,11 @@ class SessionMachine:
 
     def _show(self, segment: Segment, newest: DecodedText) -> list[c.Command]:
         """Move the stable text on and emit a partial if it differs from the last one."""
-        segment.stable = segment.stable.agree(newest, num_rows=len(segment.rows.times_ms))
         segment.commit_best = segment.rows.best.tokens
         segment.num_commits = segment.num_steps
+        if segment.doubts((newest,), self._policy.min_confidence):
+            return []
+        segment.stable = segment.stable.agree(newest, num_rows=len(segment.rows.times_ms))
         text = joined(newest)
         stable = segment.stable.text
         if not text.startswith(stable):
@@ -359,11 +354,17 @@ class SessionMachine:
         is_owed = segment.has_text or (is_asked and segment.promise)
         if is_owed and reason is not EndReason.CANCELLED:
             return release + self._decode_final(segment)
-        if reason is EndReason.FLUSH:
-            return release + self._finish(segment, ())
-        self._account.nonspeech(end - self._start)
-        self._forget(segment, end)
-        return release + self._advance()
+        return release + self._drop(segment)
+
+    def _drop(self, segment: Segment) -> list[c.Command]:
+        """Nothing was said here: no final, unless one was asked for or a partial was shown."""
+        assert segment.end_sample is not None
+        is_shown = segment.revision > 0 and segment.reason is not EndReason.CANCELLED
+        if segment.reason is EndReason.FLUSH or is_shown:
+            return self._finish(segment, ())
+        self._account.nonspeech(segment.end_sample - self._start)
+        self._forget(segment, segment.end_sample)
+        return self._advance()
 
     def _decode_final(self, segment: Segment) -> list[c.Command]:
         job = final_job(segment, self._policy, self._opened)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from legonn_core.errors import BackendDown, LegonnError, PoisonSegment
 from legonn_core.runtime.messages import (
+    DecodedText,
     EncodeResult,
     ModuleDescription,
     Prefix,
@@ -54,6 +56,14 @@ class SegmentBuffer:
         """Forget the oldest ``count`` samples, and overwrite them."""
         self._data[self._start : self._start + count] = 0.0
         self._start += count
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The caller wants everything before this model-rate position finished."""
+
+    sample: int
+    reason: EndReason
 
 
 @dataclass(slots=True)
@@ -135,6 +145,10 @@ class Segment:
     def has_text(self) -> bool:
         """Whether something was decoded or promised."""
         return bool(self.rows.best.tokens or self.stable.tokens)
+
+    def doubts(self, found: Sequence[DecodedText], least: float) -> bool:
+        """Whether a reading is more likely noise than speech; never once something is promised."""
+        return bool(found) and not self.promised and found[0].confidence < least
 
     def reading(self, sample_rate: int) -> Reading:
         """What is known of it, for the rule that ends segments."""

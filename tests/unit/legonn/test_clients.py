@@ -158,7 +158,10 @@ def test_the_package_imports_lazily_and_lists_what_it_has():
 
 
 def test_text_is_translated_while_it_is_written(client, server):
-    options = legonn.TranslateOptions(policy="latency-budget", max_delay_s=1.5, labels={"a": "b"})
+    wishes = {"phrases": {"good": 2.0}, "glossary": {"Pod": None, "Haus": "home"}}
+    options = legonn.TranslateOptions(
+        policy="latency-budget", max_delay_s=1.5, labels={"a": "b"}, mask_profanity=True, **wishes
+    )
     pieces = ["gut", "en ", legonn.END_OF_SEGMENT, "fail"]
     events = list(client.translate_stream(pieces, source="de", options=options))
     kinds = ["Started", "TextPartial", "TextPartial", "TextFinal", "TextPartial", "TextFinal"]
@@ -172,6 +175,9 @@ def test_text_is_translated_while_it_is_written(client, server):
     assert (config.source_language_code, config.target_language_code) == ("de", "en")
     assert config.streaming.max_delay.ToMilliseconds() == 1500
     assert dict(config.labels) == {"a": "b"}
+    assert (config.phrases[0].text, config.phrases[0].boost) == ("good", 2.0)
+    assert [(one.keep, one.target) for one in config.glossary] == [(True, ""), (False, "home")]
+    assert config.mask_profanity
 
 
 def test_text_without_partials_asks_for_no_rule(client, server):

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from legonn_core.errors import BackendDown, ProtocolViolation
-from legonn_core.runtime.messages import DecodeKind, DecodeResult, EncodeResult, Prefix, SlotRef
+from legonn_core.runtime.messages import (
+    DecodedText,
+    DecodeKind,
+    DecodeResult,
+    EncodeResult,
+    Prefix,
+    SlotRef,
+    Word,
+)
 from legonn_server.backends.fake import CHUNK_SAMPLES, fake_modules
 from legonn_server.session import commands as c
 from legonn_server.session import events as e
@@ -207,3 +217,34 @@ def test_the_buffer_is_a_queue_of_samples(steps: list[int | float]):
             expected = expected[gone:]
         assert len(buffer) == len(expected)
     assert (buffer.read(0, len(buffer)) == expected).all()
+
+
+def unsure(text: str, confidence: float) -> DecodeResult:
+    word = Word(text, 0, 80, confidence, 1, 0)
+    return DecodeResult((DecodedText((7,), text, 0.0, confidence, (word,)),))
+
+
+def test_what_the_decoder_hardly_believes_is_no_speech():
+    machine = with_slot()
+    machine.receive(e.InputEnded())
+    machine.receive(e.MarginalsArrived(FIRST, rows(1, tokens=(7,))))
+    (end,) = machine.receive(e.FinalArrived(FIRST, unsure("the", 0.19)))
+    assert end == c.CloseStream(0, 0, 10, 0)
+
+
+def test_doubt_shows_no_partial_and_takes_back_no_index_that_was_shown():
+    machine = SessionMachine(DecodingPolicy())
+    machine.receive(replace(OPENED, interim_results=True))
+    machine.receive(CHUNK)
+    machine.receive(e.SlotOpened(FIRST, SLOT, ENCODER, DECODER))
+    machine.receive(e.MarginalsArrived(FIRST, rows(4, tokens=(7,))))
+    assert not machine.receive(e.CommitArrived(FIRST, unsure("the", 0.1)))
+    machine.receive(CHUNK)
+    machine.receive(e.MarginalsArrived(FIRST, rows(4, tokens=(7, 8))))
+    (partial,) = machine.receive(e.CommitArrived(FIRST, unsure("they", 0.5)))
+    assert (partial.segment_index, partial.revision) == (0, 1)
+    machine.receive(e.InputEnded())
+    machine.receive(e.MarginalsArrived(FIRST, rows(1, tokens=(7, 8))))
+    final, end = machine.receive(e.FinalArrived(FIRST, unsure("the", 0.1)))
+    assert (final.segment_index, final.hypotheses[0].text) == (0, "")
+    assert end.num_segments == 1
