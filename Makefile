@@ -135,11 +135,15 @@ test-triton: $(TRITON)/.installed ## contract, swap and chaos suites on real Tri
 demo: ## start a server, caption a recording live, translate two sentences, leave
 	$(RUN) $(PY) -m legonn_server.demo
 
-.PHONY: bench-decoder
+.PHONY: bench-decoder bench-pool
 bench-decoder: ## decoder engine beside CTranslate2, in turn: make bench-decoder OUT=FILE (minutes)
 	@test -n "$(OUT)" || { echo "say where to write: make bench-decoder OUT=FILE"; exit 2; }
 	@$(PY) -c "import ctranslate2" || { echo 'install it: $(PY) -m pip install -e ".[bench]"'; exit 2; }
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.decoder "$(OUT)"
+
+bench-pool: ## continuous against static batching, live finals beside bulk text: OUT=FILE (minutes)
+	@test -n "$(OUT)" || { echo "say where to write: make bench-pool OUT=FILE"; exit 2; }
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.pool "$(OUT)"
 
 .PHONY: bench-swap
 bench-swap: ## p99 of partials during swaps over that before, in one run: make bench-swap OUT=FILE

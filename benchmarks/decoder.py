@@ -78,19 +78,19 @@ def endless(store: Path, ref: ModuleRef, *, seed: int = 0) -> LoadedModule:
     return replace(module, network=network)
 
 
-def spoken(module: LoadedModule, count: int, *, seed: int = 0) -> list[bytes]:
-    """``count`` inputs of ``ROWS`` rows: most rows blank, the others sure of some token."""
+def spoken(module: LoadedModule, count: int, *, rows: int = ROWS, seed: int = 0) -> list[bytes]:
+    """``count`` inputs: half of the rows blank, the others sure of some token."""
     rng = np.random.default_rng(seed)
     classes = module.card.contract.num_classes
     blocks = []
     for _ in range(count):
-        logits = rng.standard_normal((ROWS, classes)).astype(np.float32)
-        heard = np.where(rng.random(ROWS) < 0.5, 0, rng.integers(1, classes, ROWS))
-        logits[np.arange(ROWS), heard] += 9.0
+        logits = rng.standard_normal((rows, classes)).astype(np.float32)
+        heard = np.where(rng.random(rows) < 0.5, 0, rng.integers(1, classes, rows))
+        logits[np.arange(rows), heard] += 9.0
         block = Marginals.from_dense(
             logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)),
             module.card.contract.top_k,
-            times_ms=range(ROWS),
+            times_ms=range(rows),
             fingerprint=module.card.contract.fingerprint,
         )
         blocks.append(codec.encode(block))
@@ -203,20 +203,20 @@ def main() -> None:
     history.LOOP_LENGTH = sys.maxsize
     module = endless(arguments.modules, ModuleRef(*arguments.decoder.split("/")))
     assert isinstance(module.network, Decoder)
+    report = {
+        "machine": machine(),
+        "commit": commit(),
+        "rival": f"ctranslate2 {rival.VERSION}",
+        "work": {"shape": asdict(module.network.shape), "rows": ROWS, "tokens": STEPS},
+    }
     rows = []
     for dtype in arguments.dtypes:
         for batch, beam in WIDTHS:
             row = compare(module, dtype, batch, beam, rounds=arguments.rounds)
             print(json.dumps(asdict(row)), flush=True)
             rows.append(asdict(row))
-    report = {
-        "machine": machine(),
-        "commit": commit(),
-        "rival": f"ctranslate2 {rival.VERSION}",
-        "work": {"shape": asdict(module.network.shape), "rows": ROWS, "tokens": STEPS},
-        "rows": rows,
-    }
-    arguments.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+            text = json.dumps({**report, "rows": rows}, indent=1)
+            arguments.out.write_text(text + "\n", encoding="utf-8")
     print(f"written to {arguments.out}")
 
 

@@ -88,6 +88,11 @@ class DecoderEngine(Generic[Key]):
         running = sum(len(group.requests) for group in self._groups.values())
         return running + sum(map(len, self._waiting.values())) + len(self._refused)
 
+    @property
+    def running(self) -> set[Key]:
+        """Requests that have begun and not ended."""
+        return {request.key for group in self._groups.values() for request in group.requests}
+
     def submit(self, key: Key, job: DecodeJob) -> None:
         """Queue a job; ``key`` comes back with its answer."""
         queue = self._waiting[job.kind]

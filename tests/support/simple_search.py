@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from legonn_core.search.guards import TRACE
 from legonn_core.search.hypothesis import Hypothesis
 from legonn_core.search.joint import CTC_ONLY_CANDIDATES, LENGTH_MARGIN, JointSettings
 
@@ -162,6 +163,9 @@ class SimpleSearch:
         self._eos = eos
         self._num_classes = num_classes
         self._silent = sorted({eos, blank})
+        self._may_be_written = np.ones(num_classes, bool)
+        if settings.needs_trace:
+            self._may_be_written = log_probs.max(axis=0, initial=-np.inf) >= math.log(TRACE)
         limit = num_rows + LENGTH_MARGIN if settings.max_length is None else settings.max_length
         self._max_length = max(limit, len(self.forced))
         self._ctc = SimplePrefixScorer(log_probs, blank=blank) if settings.ctc_weight > 0 else None
@@ -240,6 +244,7 @@ class SimpleSearch:
             allowed = heard.copy()
             allowed[best] = True
             allowed[self._silent] = False
+            allowed &= self._may_be_written
             rows.append(np.flatnonzero(allowed))
         width = max(map(len, rows))
         # shorter rows are filled with the end, which scores -inf: no hypothesis comes twice
