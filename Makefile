@@ -20,7 +20,7 @@ endef
 export WRITE_LOCK
 
 .DEFAULT_GOAL := help
-.PHONY: test-noise help setup lock check format test test-browser protos protos-check docs docs-check serve demo loadtest check-deploy check-images rehearse-rollout
+.PHONY: test-noise test-clients help setup lock check format test test-browser protos protos-check docs docs-check serve demo loadtest check-deploy check-images rehearse-rollout
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,15 @@ swap-matrix-synthetic: ## LegoNN's claims on a made-up language, trained from se
 
 test-noise: ## ten minutes each of silence, hiss, rumble and music give no words (an hour)
 	NOISE_SECONDS=600 $(PY) -m pytest -q tests/simulation/test_noise.py
+
+test-clients: ## build, pack and test the TypeScript client against real servers (needs Node 20 or newer)
+	@command -v npm >/dev/null || { echo "the TypeScript client needs Node 20 or newer"; exit 1; }
+	rm -rf build/typescript && mkdir -p build && cp -r protos/typescript build/typescript
+	cd build/typescript && npm ci --no-audit --no-fund --loglevel=error
+	$(PY) build/typescript/generate.py --check --protos protos
+	cd build/typescript && PYTHON_FOR_TESTS="$(abspath $(PY))" npm test
+	cd build/typescript && npm pack --loglevel=error
+	$(PY) -m pytest -q tests/e2e/test_grpcurl.py
 
 protos: ## write the stubs of protos/legonn/v1
 	$(PY) protos/generate.py

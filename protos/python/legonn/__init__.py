@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from legonn.admin import Admin, ModuleEvent
     from legonn.aio import AsyncClient
     from legonn.audio import AudioFile, open_audio, paced, paced_async
+    from legonn.captions_shape import CaptionRules, Cue
     from legonn.client import Client
     from legonn.errors import (
         BadAudio,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         UnknownRoute,
     )
     from legonn.feed import AsyncFeed, Control, Feed
+    from legonn.microphone import Microphone
     from legonn.retry import NO_RETRIES, RetryPolicy
     from legonn.routes import Canary, ModuleNews, Route, RouteTable, Shadow
     from legonn.streams import (
@@ -69,6 +71,7 @@ _HOMES = {
     "admin": ("Admin", "ModuleEvent"),
     "aio": ("AsyncClient",),
     "audio": ("AudioFile", "open_audio", "paced", "paced_async"),
+    "captions_shape": ("CaptionRules", "Cue"),
     "client": ("Client",),
     "errors": (
         *("BadAudio", "BadConfig", "BadText", "ContractMismatch", "DeadlineMissed", "InputError"),
@@ -77,6 +80,7 @@ _HOMES = {
         *("UnknownModule", "UnknownRoute"),
     ),
     "feed": ("AsyncFeed", "Control", "Feed"),
+    "microphone": ("Microphone",),
     "retry": ("NO_RETRIES", "RetryPolicy"),
     "routes": ("Canary", "ModuleNews", "Route", "RouteTable", "Shadow"),
     "streams": (
@@ -104,9 +108,11 @@ __all__ = [
     "BadConfig",
     "BadText",
     "Canary",
+    "CaptionRules",
     "Client",
     "ContractMismatch",
     "Control",
+    "Cue",
     "DeadlineMissed",
     "END_OF_SEGMENT",
     "EndOfSegment",
@@ -118,6 +124,7 @@ __all__ = [
     "InternalFault",
     "LegonnError",
     "LimitExceeded",
+    "Microphone",
     "ModuleEvent",
     "ModuleInfo",
     "ModuleNews",

@@ -62,9 +62,11 @@ class Terminal:
         self._out = out
         self._is_live = can_draw(out) if is_live is None else is_live
         self._open_rows = 0
+        self._open: tuple[str, ...] = ()
+        self._has_footer = False
 
-    def show(self, event: Event) -> None:
-        """Write what the event changes."""
+    def show(self, event: Event, *, footer: str = "") -> None:
+        """Write what the event changes, and a line below it that is drawn over with the next."""
         if not self._is_live:
             if isinstance(event, Final) and event.text:
                 self._out.write(f"{_printable(event.text)}\n")
@@ -72,20 +74,32 @@ class Terminal:
             return
         size = shutil.get_terminal_size()
         lines = frame(event, columns=size.columns, rows=size.lines)
-        if lines is None:
+        if lines is None and not footer:
             return
+        lines = lines or Frame(open=self._open)
+        self._open = lines.open
         up = f"\x1b[{self._open_rows - 1}A" if self._open_rows > 1 else ""
         committed = "".join(f"{line}\n" for line in lines.committed)
-        self._out.write(f"\r{up}{ERASE_BELOW}{committed}" + "\n".join(lines.open))
+        below = (*lines.open, footer) if footer else lines.open
+        self._out.write(f"\r{up}{ERASE_BELOW}{committed}" + "\n".join(below))
         self._out.flush()
-        self._open_rows = len(lines.open)
+        self._open_rows = len(below)
+        self._has_footer = bool(footer)
+
+    def draw_footer(self, footer: str) -> None:
+        """Write the line below before there is anything above it."""
+        if self._is_live:
+            self._out.write(f"\r{ERASE_BELOW}{footer}")
+            self._out.flush()
+            self._open_rows, self._has_footer = 1, True
 
     def close(self) -> None:
         """Leave an open segment as it stands, and the cursor on a line of its own."""
         if self._open_rows:
-            self._out.write(f"{PLAIN}\n")
+            self._out.write(f"\r{ERASE_BELOW}" if self._has_footer else f"{PLAIN}\n")
             self._out.flush()
         self._open_rows = 0
+        self._has_footer = False
 
 
 def show(events: Iterable[Event], out: TextIO) -> list[Final]:

@@ -21,6 +21,8 @@ from legonn.errors import LegonnError
 EXAMPLES = """examples:
   legonn serve                                  start a server here
   legonn transcribe --live talk.wav             watch a recording being transcribed as it plays
+  legonn listen                                 caption what the microphone hears
+  legonn captions talk.wav --out talk.vtt       captions for a player
   legonn transcribe --json *.flac > out.jsonl   words with times, one object a file
   legonn translate --from de "Guten Morgen!"    translate a sentence
   legonn translate --from ro < in.txt           translate line by line

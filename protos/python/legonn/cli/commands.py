@@ -12,7 +12,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Protocol, cast
 
-OWN = ("transcribe", "translate", "modules", "routes", "doctor")
+OWN = ("transcribe", "captions", "listen", "translate", "modules", "routes", "doctor")
 GROUP = "legonn.commands"
 # What can be said of heavy commands without importing them: the extra, and what they do.
 HEAVY = {

@@ -8,16 +8,18 @@ import sys
 from dataclasses import replace
 
 from legonn import audio, captions
+from legonn.cli.caption_options import add_shape, checked_kind, rules_of, write_file
 from legonn.cli.connection import add_address, explain, is_unreachable
 from legonn.cli.progress import Progress
 from legonn.client import Client
-from legonn.errors import LegonnError
+from legonn.errors import BadConfig, LegonnError
 from legonn.streams import Final, SpeechOptions, Transcript
 
 HELP = "turn recordings into text"
 EXAMPLES = """examples:
   legonn transcribe talk.wav                  the text, as fast as the server can
   legonn transcribe --live talk.wav           as it plays; dim words may still change
+  legonn transcribe talk.wav --out talk.vtt    captions: .vtt, .srt or .txt
   legonn transcribe --json *.flac             {"file", "text", "words": [{"word", "start_s", …}]}
 
 WAV, FLAC, Ogg, MP3 and others; any rate from 8 to 48 kHz; channels are mixed to one. A file that
@@ -34,11 +36,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--language", default="en", metavar="CODE", help="the spoken language; default en"
     )
+    parser.add_argument(
+        "--out", metavar="FILE", help="write captions there too: .vtt, .srt or .txt; one file only"
+    )
+    add_shape(parser)
     add_address(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Transcribe each file; 1 if any failed."""
+    if arguments.out:
+        if len(arguments.files) > 1:
+            raise BadConfig("--out takes the captions of one file")
+        checked_kind(arguments.out)
+    rules = rules_of(arguments)
     options = SpeechOptions(language=arguments.language, interim_results=arguments.live)
     code = 0
     with Client(arguments.address) as client:
@@ -56,6 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
                 code = 1
                 continue
             _print(result, name, arguments)
+            if arguments.out:
+                write_file(arguments.out, result.segments, rules, arguments.language)
     return code
 
 
