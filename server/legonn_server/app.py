@@ -20,12 +20,7 @@ from prometheus_client import (
 
 from legonn import __version__
 from legonn_core.errors import (
-    AdmissionRefused,
-    BackendDown,
     BadConfig,
-    ModuleDraining,
-    StateLost,
-    Unavailable,
 )
 from legonn_core.runtime.messages import ModuleRef
 from legonn_server.backends.embedded import EmbeddedBackend, EmbeddedOptions
@@ -42,7 +37,7 @@ from legonn_server.config.settings import (
 )
 from legonn_server.gateway.entrance import SPEECH, TEXT
 from legonn_server.gateway.health import Health
-from legonn_server.gateway.sampler import Sampler
+from legonn_server.gateway.sampler import Sampler, begin_at_zero
 from legonn_server.gateway.server import build_server
 from legonn_server.gateway.services import Services
 from legonn_server.gateway.stream import Workers
@@ -57,10 +52,10 @@ from legonn_server.pools.shadowing import Shadowing
 from legonn_server.pools.trials import Trials
 from legonn_server.routing import routes_file
 from legonn_server.routing.admission import Admission
-from legonn_server.session.promises import Promise
-from legonn_server.telemetry.logs import log
+from legonn_server.telemetry.logs import log, shift_level
 from legonn_server.telemetry.metrics import Metrics
 
+_FINALS_S = 5.0
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -85,7 +80,7 @@ class Gateway:
         self._backend = backend
         self.metrics = Metrics(registry or CollectorRegistry())
         self.metrics.build_info.labels(__version__).set(1)
-        _begin_at_zero(self.metrics)
+        begin_at_zero(self.metrics)
         self._health = Health()
         modules = ModuleManager(
             backend, self.metrics, rule=settings.swap, rehearsal=build_rehearsal(settings)
@@ -196,30 +191,22 @@ class Gateway:
         grace = self._settings.server.grace_seconds if grace_seconds is None else grace_seconds
         self.metrics.draining.set(1)
         await self._health.drain()
-        self.services.drain()
-        if self._web is not None:
-            await self._web.stop(self.services.runners, grace_seconds=grace)
-        if self._server is not None:
-            await self._server.stop(grace)
+        self.services.drain(grace_s=grace)
+        # What is left of the grace is for the finals of those who spoke on.
+        cut_after = max(grace - _FINALS_S, grace / 2)
+        cutting = asyncio.get_running_loop().call_later(cut_after, self.services.cut)
+        async with asyncio.TaskGroup() as both:
+            if self._web is not None:
+                both.create_task(self._web.stop(self.services.runners, grace_seconds=grace))
+            if self._server is not None:
+                both.create_task(self._server.stop(grace))
+        cutting.cancel()
         for task in (self._sampling, self._reconciling, self._shading):
             if task is not None:
                 task.cancel()
         await self.services.modules.stop()
         await self._backend.stop()
         await self.services.decoders.stop()
-
-
-def _begin_at_zero(metrics: Metrics) -> None:
-    """Series of closed sets are there from the first scrape: the first increase is seen as one."""
-    for promise in Promise:
-        metrics.invariant_violations.labels(promise.value)
-    for error in (AdmissionRefused, ModuleDraining, Unavailable):
-        metrics.admission_rejected.labels(error.reason)
-    for lost in (BackendDown, StateLost):
-        metrics.replays.labels(lost.reason.lower())
-    for kind in (SPEECH, TEXT):
-        metrics.sessions_admitted.labels(kind)
-        metrics.sessions_open.labels(kind)
 
 
 def build_backend(settings: Settings, on_state: Callable[[bool], None]) -> Backend:
@@ -337,6 +324,8 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
+    loop.add_signal_handler(signal.SIGUSR1, shift_level, 1)
+    loop.add_signal_handler(signal.SIGUSR2, shift_level, -1)
     states: asyncio.Queue[bool] = asyncio.Queue()
     backend = build_backend(settings, states.put_nowait)
     gateway = Gateway(settings, backend)

@@ -322,22 +322,6 @@ async def test_nothing_is_served_before_the_modules_are(monkeypatch: pytest.Monk
     await gateway.stop()
 
 
-async def test_a_drain_finishes_what_was_said():
-    async with running() as server:
-        call = server.speech.StreamingRecognize()
-        await call.write(first())
-        await call.write(audio(linear16(tone(0.5))))
-        assert (await call.read()).HasField("started")
-        async with asyncio.timeout(5):
-            while not server.backend.num_calls["step"]:
-                await asyncio.sleep(0)
-        await server.gateway.stop(grace_seconds=5)
-        assert (await call.read()).final.alternatives[0].text
-        with pytest.raises(grpc.RpcError) as caught:
-            await call.read()
-        assert refusal(caught.value).reason == "DRAINING"
-
-
 async def test_metrics_count_and_hold_no_text(server: Running):
     await streamed(server.speech, [first(interim_results=True), *chunked(GOOD)])
     with pytest.raises(grpc.RpcError):

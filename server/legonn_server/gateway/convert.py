@@ -265,6 +265,15 @@ def replaying() -> hypothesis_pb2.Notice:
     )
 
 
+def draining(grace_s: float) -> hypothesis_pb2.Notice:
+    """The remark that the server is about to stop."""
+    return hypothesis_pb2.Notice(
+        kind=hypothesis_pb2.NOTICE_KIND_DRAINING,
+        message="the server is about to stop; go on elsewhere when the segment has ended",
+        grace_duration=duration(round(grace_s * 1000), 1000),
+    )
+
+
 def duration(samples: int, rate: int) -> Duration:
     """A number of samples as time."""
     found = Duration()

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 import asyncio
 
+from legonn_core.errors import (
+    AdmissionRefused,
+    BackendDown,
+    ModuleDraining,
+    StateLost,
+    Unavailable,
+)
+from legonn_server.gateway.entrance import SPEECH, TEXT
 from legonn_server.gateway.services import Services
+from legonn_server.session.promises import Promise
+from legonn_server.telemetry.metrics import Metrics
 
 PERIOD_S = 1.0
 
@@ -44,3 +54,16 @@ class Sampler:
             metrics.stream_lag.observe(runner.backlog_s)
         metrics.ring_bytes.set(ring_bytes)
         metrics.segments_active.set(num_segments)
+
+
+def begin_at_zero(metrics: Metrics) -> None:
+    """Series of closed sets are there from the first scrape: the first increase is seen as one."""
+    for promise in Promise:
+        metrics.invariant_violations.labels(promise.value)
+    for error in (AdmissionRefused, ModuleDraining, Unavailable):
+        metrics.admission_rejected.labels(error.reason)
+    for lost in (BackendDown, StateLost):
+        metrics.replays.labels(lost.reason.lower())
+    for kind in (SPEECH, TEXT):
+        metrics.sessions_admitted.labels(kind)
+        metrics.sessions_open.labels(kind)

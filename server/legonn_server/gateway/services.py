@@ -74,11 +74,16 @@ class Services:
     sessions: Sessions = field(default_factory=Sessions)
     decoders: Decoders = field(default_factory=Decoders)
 
-    def drain(self) -> None:
-        """Let nobody in, and bring open streams to their end."""
+    def drain(self, *, grace_s: float) -> None:
+        """Let nobody in, and hand on open streams as their segments end."""
         self.speech_admission.drain()
         self.text_admission.drain()
         for runner in tuple(self.runners):
-            runner.drain()
+            runner.drain(grace_s=grace_s)
         for stream in tuple(self.text_runners):
             stream.drain()
+
+    def cut(self) -> None:
+        """End the segments that are still open: a final for what was heard."""
+        for runner in tuple(self.runners):
+            runner.cut()

@@ -95,6 +95,9 @@ class StreamRunner:
         self._record = SegmentRecord(workers.outcomes)
         self._reading: asyncio.Task[None] | None = None
         self._is_draining = False
+        self._is_cut = False
+        self._has_partials = False
+        self._is_shown = False
         self._final_asked = 0.0
         self._flushed_at: deque[float] = deque()
         self._arrivals = Arrivals()
@@ -134,19 +137,45 @@ class StreamRunner:
             for slot in tuple(self._slots):
                 await self._close(slot)
 
-    def drain(self) -> None:
-        """Take no more audio: finals for what is here, then ``ModuleDraining``."""
+    def drain(self, *, grace_s: float) -> None:
+        """Hand the session on: at once in a pause, else when the final of what is said is out.
+
+        The caller is told, and takes the session up elsewhere from its last final; nothing after
+        that was promised to it. A caller who ended its audio gets all of its answers here.
+        """
+        if self._is_draining or self._machine.state is State.DRAINING:
+            return
         self._is_draining = True
-        if self._reading is not None:
-            self._reading.cancel()
         if self._machine.state is State.STREAMING:
+            self._outbox.put(c.EmitDraining(grace_s))
+        if not self._is_in_segment:
+            self.end(_leaving(), drops_unsent=False)
+
+    def cut(self) -> None:
+        """The grace is over: no more audio, a final for what is here, then ``ModuleDraining``."""
+        if self._is_draining and self._machine.state is State.STREAMING:
+            self._is_cut = True
+            if self._reading is not None:
+                self._reading.cancel()
             self._receive(e.InputEnded())
 
-    def end(self, error: LegonnError) -> None:
-        """End the stream with an error; what still waits to be written is not."""
+    @property
+    def _hands_on(self) -> bool:
+        """Whether a final just written is the last word here; not if the caller is done anyway."""
+        is_at_boundary = self._machine.state is State.STREAMING and not self._is_shown
+        return self._is_draining and is_at_boundary
+
+    @property
+    def _is_in_segment(self) -> bool:
+        """Whether text was shown whose final is not out; without partials, whether one may come."""
+        return self._is_shown if self._has_partials else bool(self._slots)
+
+    def end(self, error: LegonnError, *, drops_unsent: bool = True) -> None:
+        """End the stream with an error; what still waits to be written is not, unless wished."""
         if self._reading is not None:
             self._reading.cancel()
-        self._outbox.clear()
+        if drops_unsent:
+            self._outbox.clear()
         self._outbox.put(c.Fail(error))
 
     async def _read(self, events: AsyncIterator[e.Event]) -> None:
@@ -156,6 +185,8 @@ class StreamRunner:
                     self._arrivals.add(len(samples), perf_counter())
                 case e.Flushed():
                     self._flushed_at.append(perf_counter())
+                case e.Opened(interim_results=wished):
+                    self._has_partials = wished
             self._receive(event)
             while self._machine.backlog_s > self._max_pending_s:
                 self._credit.clear()
@@ -171,6 +202,8 @@ class StreamRunner:
             if isinstance(command, _WORK):
                 self._work.put_nowait(command)
             else:
+                if isinstance(command, (c.EmitPartial, c.EmitFinal, c.EmitCancelled)):
+                    self._is_shown = isinstance(command, c.EmitPartial)
                 self._outbox.put(command)
         if self._pinned is not None and self._machine.open_segment != self._pinned[0]:
             self._unpin()
@@ -183,13 +216,15 @@ class StreamRunner:
                 if isinstance(command.error, BrokenInvariant):
                     self._count_broken(Promise.INTERNAL)
                 raise command.error
-            if isinstance(command, c.CloseStream) and self._is_draining:
-                raise ModuleDraining("the server is about to stop; finals up to here are complete")
+            if isinstance(command, c.CloseStream) and self._is_cut:
+                raise _leaving()
             self._keep_promises(command)
             await emit(command)
             self._count(command)
             if isinstance(command, c.CloseStream):
                 return
+            if isinstance(command, c.EmitFinal) and self._hands_on:
+                raise _leaving()
 
     def _keep_promises(self, command: c.Command) -> None:
         promise = self._guard.broken(command)
@@ -295,3 +330,7 @@ class StreamRunner:
         if slot in self._slots:
             self._slots.discard(slot)
             await self._workers.encoders.close(slot)
+
+
+def _leaving() -> ModuleDraining:
+    return ModuleDraining("the server is about to stop; finals up to here are complete")

@@ -58,6 +58,8 @@ class Writer:
                     message="the open segment was dropped, as you asked",
                 )
                 return pb.StreamingRecognizeResponse(notice=notice)
+            case c.EmitDraining(grace_s):
+                return pb.StreamingRecognizeResponse(notice=convert.draining(grace_s))
             case c.CloseStream():
                 return pb.StreamingRecognizeResponse(summary=self._summary(command))
         return None

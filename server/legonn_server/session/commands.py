@@ -113,6 +113,17 @@ class EmitCancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class EmitDraining:
+    """Tell the caller that the server is about to stop.
+
+    Attributes:
+        grace_s: Time left before the stream is ended.
+    """
+
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class CloseStream:
     """Everything is out.
 
@@ -146,6 +157,7 @@ Command = (
     | EmitFinal
     | EmitReplaying
     | EmitCancelled
+    | EmitDraining
     | CloseStream
     | Fail
 )

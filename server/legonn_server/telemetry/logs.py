@@ -5,14 +5,28 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from contextvars import ContextVar
 from datetime import UTC, datetime
 
 LOGGER = logging.getLogger("legonn")
+
+LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
+"""From quiet to loud."""
+
+current_request_id: ContextVar[str] = ContextVar("current_request_id", default="")
+"""The id of the call that this task works for; every line of a call bears it."""
 
 
 def log(level: int, event: str, /, **fields: object) -> None:
     """Write one event. Fields are numbers, ids and module names: never audio, never user text."""
     LOGGER.log(level, event, extra={"fields": fields})
+
+
+def shift_level(steps: int) -> None:
+    """Write so many levels more (or, below zero, less) from now on; ends at the loudest."""
+    now = LEVELS.index(LOGGER.level) if LOGGER.level in LEVELS else LEVELS.index(logging.INFO)
+    LOGGER.setLevel(LEVELS[min(max(now + steps, 0), len(LEVELS) - 1)])
+    log(LOGGER.level, "log level", now=logging.getLevelName(LOGGER.level))
 
 
 def set_up(*, as_json: bool, level: str = "INFO") -> None:
@@ -26,7 +40,8 @@ def set_up(*, as_json: bool, level: str = "INFO") -> None:
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
     fields: dict[str, object] = getattr(record, "fields", {})
-    return fields
+    request_id = current_request_id.get()
+    return {"request_id": request_id, **fields} if request_id else fields
 
 
 class _PlainLines(logging.Formatter):

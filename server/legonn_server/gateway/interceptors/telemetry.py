@@ -6,18 +6,15 @@ import logging
 import re
 import uuid
 from collections.abc import Iterable
-from contextvars import ContextVar
 from time import perf_counter
 
 from legonn_server.gateway.interceptors.wrapping import CallInterceptor, Context, Invoke
+from legonn_server.telemetry.logs import current_request_id as current_request_id
 from legonn_server.telemetry.logs import log
 from legonn_server.telemetry.metrics import Metrics
 
 REQUEST_ID = "x-request-id"
 _ALLOWED = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-
-current_request_id: ContextVar[str] = ContextVar("current_request_id", default="")
-"""The id of the call that this task works for."""
 
 
 class TelemetryInterceptor(CallInterceptor):
@@ -47,7 +44,7 @@ class TelemetryInterceptor(CallInterceptor):
             self._metrics.rpc_completed.labels(name, code).inc()
             self._metrics.rpc_duration.labels(name).observe(duration)
             level = logging.DEBUG if name in ("Check", "Watch") else logging.INFO
-            log(level, "call", method=name, code=code, seconds=round(duration, 3), id=request_id)
+            log(level, "call", method=name, code=code, seconds=round(duration, 3))
 
 
 def request_id_of(metadata: Iterable[tuple[str, object]]) -> str:

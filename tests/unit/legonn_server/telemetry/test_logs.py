@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from legonn_server.telemetry.logs import LOGGER, log, set_up
+from legonn_server.telemetry.logs import LOGGER, current_request_id, log, set_up, shift_level
 
 
 @pytest.fixture(autouse=True)
@@ -31,3 +31,28 @@ def test_json_lines_hold_the_fault(capsys: pytest.CaptureFixture[str]):
     line = json.loads(capsys.readouterr().err)
     assert (line["level"], line["event"], line["fault"]) == ("error", "fault", "abc")
     assert "ValueError: why" in line["exception"]
+
+
+def test_every_line_of_a_call_bears_its_request_id(capsys: pytest.CaptureFixture[str]):
+    set_up(as_json=True)
+    token = current_request_id.set("r-7")
+    log(logging.INFO, "call", method="Translate")
+    current_request_id.reset(token)
+    log(logging.INFO, "draining")
+    first, second = map(json.loads, capsys.readouterr().err.splitlines())
+    assert first["request_id"] == "r-7"
+    assert "request_id" not in second
+
+
+def test_the_level_moves_while_it_runs(capsys: pytest.CaptureFixture[str]):
+    set_up(as_json=False, level="INFO")
+    shift_level(1)
+    log(logging.DEBUG, "seen")
+    shift_level(1)
+    for _ in range(5):
+        shift_level(-1)
+    log(logging.WARNING, "unseen")
+    text = capsys.readouterr().err
+    assert "debug   seen" in text
+    assert "unseen" not in text
+    assert LOGGER.level == logging.ERROR
