@@ -11,7 +11,7 @@ FIND_PACKAGES := PYTHONPATH=.:server:protos/python:loadtest
 
 define WRITE_LOCK
 import json
-print("# Every package of [server,train,triton,bench,deploy,traces,dev] on Linux x86-64, CPython 3.11. Written by: make lock")
+print("# Every package of [server,train,triton,bench,deploy,dev] on Linux x86-64, CPython 3.11. Written by: make lock")
 found = [item["metadata"] for item in json.load(open(".resolved.json"))["install"]]
 for item in sorted(found, key=lambda item: item["name"].lower()):
     if item["name"] != "legonn":
@@ -33,7 +33,7 @@ setup: ## one command from a clean machine to a working one (5 GB on disk, mostl
 
 lock: ## resolve all dependencies anew and write requirements.lock
 	$(PY) -m pip install --quiet --dry-run --ignore-installed --report - \
-	    ".[server,train,triton,bench,deploy,traces,dev]" > .resolved.json
+	    ".[server,train,triton,bench,deploy,dev]" > .resolved.json
 	$(PY) -c "$$WRITE_LOCK" > requirements.lock
 	@rm .resolved.json && echo "$$(grep -c == requirements.lock) packages"
 
@@ -117,6 +117,9 @@ check-deploy: ## Kubernetes manifests, alerts, dashboards and Dockerfile, with t
 	$(PY) -m deploy.grafana.dashboards --check
 	PATH="$(abspath $(TOOLS)):$(abspath $(BIN)):$$PATH" $(PY) -m pytest -q -m deploy tests/deploy
 
+rehearse-rollout: ## restart two gateways in turn behind Envoy under live streams; no word may be lost
+	$(FIND_PACKAGES) $(PY) -m deploy.rehearsal.rollout
+
 IMAGES ?= gateway all-in-one
 EXTRAS_gateway := gateway
 EXTRAS_all-in-one := server
@@ -124,7 +127,7 @@ EXTRAS_all-in-one := server
 check-images: ## what the Dockerfile's stages do, in clean virtual environments (a few GB, minutes)
 	rm -rf build/images
 	mkdir -p build/images
-	$(foreach one,$(IMAGES),deploy/images/install $(EXTRAS_$(one)),traces build/images/$(one) &&) true
+	$(foreach one,$(IMAGES),deploy/images/install $(EXTRAS_$(one)) build/images/$(one) &&) true
 # The wheel is a carrier of the server's binaries; it is never imported, so it needs no other package.
 $(TRITON)/.installed: Makefile
 	@echo "==> the Triton server into $(TRITON) (150 MB) and its client"
