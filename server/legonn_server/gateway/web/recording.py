@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from legonn.v1 import audio_pb2
 from legonn.v1 import speech_service_pb2 as pb
-from legonn_core.errors import BadAudio, LimitExceeded
+from legonn_core.errors import BadAudio
+from legonn_server.gateway.decoding.decoder import Decoders
 
 _PIECE_SECONDS = 1.0
 
@@ -50,34 +48,14 @@ class Recording:
             yield pb.StreamingRecognizeRequest(audio=audio_pb2.AudioChunk(content=content))
 
 
-async def read_recording(content: bytes, *, max_seconds: float) -> Recording:
-    """Decode a file by what it holds, not by its name.
+async def read_recording(decoders: Decoders, content: bytes, *, max_seconds: float) -> Recording:
+    """Decode a file by what it holds, not by its name, in a process that may die of it.
 
     Raises:
         BadAudio: If no reader knows it, or it is damaged or empty.
         LimitExceeded: If it is longer than ``max_seconds``.
+        Unavailable: If no reader can be had.
     """
-    # A damaged or tricky file may keep its reader busy: never on the event loop.
-    return await asyncio.to_thread(_read, content, max_seconds)
-
-
-def _read(content: bytes, max_seconds: float) -> Recording:
     if not content:
         raise BadAudio("the file is empty")
-    try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
-            rate = int(file.samplerate)
-            if not 1_000 <= rate <= 384_000:
-                raise BadAudio(f"a sample rate of {rate} Hz")
-            limit = int(max_seconds * rate)
-            samples = file.read(limit + 1, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise BadAudio("the file cannot be read: send WAV, FLAC, Ogg or MP3") from error
-    except (MemoryError, ValueError, OverflowError) as error:
-        raise BadAudio("the file has a damaged header") from error
-    if len(samples) > limit:
-        raise LimitExceeded(f"more than {max_seconds:g} s of audio in one file")
-    if not len(samples):
-        raise BadAudio("the file holds no audio")
-    mono = np.nan_to_num(samples.mean(axis=1, dtype=np.float32))
-    return Recording(np.clip(mono, -1.0, 1.0), rate)
+    return Recording(*await decoders.whole(content, max_seconds=max_seconds))

@@ -39,6 +39,7 @@ class Transcriptions:
 
     def __init__(self, services: Services, limits: WebLimits) -> None:
         self._recognition = Recognition(services)
+        self._decoders = services.decoders
         self._limits = limits
 
     async def transcribe(self, request: Request) -> Response:
@@ -51,7 +52,9 @@ class Transcriptions:
 
     async def _answer(self, request: Request, task: module_card_pb2.Task) -> Response:
         form = await read_audio_form(request, self._limits)
-        recording = await read_recording(form.content, max_seconds=self._limits.max_upload_seconds)
+        recording = await read_recording(
+            self._decoders, form.content, max_seconds=self._limits.max_upload_seconds
+        )
         config = _config(form, task)
         if form.is_streamed:
             return EventStream(self._recognition, recording, config)
