@@ -142,7 +142,7 @@ triton: $(TRITON)/.installed ## install a Triton server into .triton and start i
 	@$(PY) -m deploy.triton.run
 
 test-triton: $(TRITON)/.installed ## contract, swap and chaos suites on real Triton servers
-	TRITON_REQUIRED=1 $(PY) -m pytest -m triton --timeout 300
+	TRITON_REQUIRED=1 $(PY) -m pytest -m triton --timeout 300 tests/contract tests/chaos
 
 demo: ## start a server, caption a recording live, translate two sentences, leave
 	$(RUN) $(PY) -m legonn_server.demo

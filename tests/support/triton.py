@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import legonn
 from deploy.triton.launcher import Ports, TritonServer
 from legonn_core.modules.registry import find_modules
 from legonn_core.runtime.triton_repository import TritonExport, export
+from legonn_loadtest.promises import PromiseCheck
+from legonn_server.app import Gateway
+from legonn_server.backends.protocol import Backend
 from legonn_server.backends.triton import TritonBackend
 from legonn_server.backends.triton_options import TritonOptions
+from legonn_server.config.settings import ServerSettings, Settings
+from legonn_server.session.endpoint import EndpointRule
+from tests.support import tiny
 
 ROOT = Path(__file__).parents[2]
 WHEEL = Path(os.environ.get("TRITON_WHEEL", ROOT / ".triton"))
@@ -79,3 +89,84 @@ async def connected(options: TritonOptions):
         yield backend
     finally:
         await backend.stop()
+
+
+RULE = EndpointRule(
+    max_segment_ms=4_000, max_nonspeech_ms=3_000, cut_window_ms=1_500, pre_roll_ms=300
+)
+"""Shorter than usual: the tiny encoder's positions end after 7.7 s."""
+
+MESSAGE_SAMPLES = 3_200
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a client was told of one stream.
+
+    Attributes:
+        finals: First sample, end sample and text of each segment.
+        broken: Promises of the contract that were not kept.
+        replays: How often the server told of a replay.
+    """
+
+    finals: tuple[tuple[int, int, str], ...]
+    broken: tuple[str, ...]
+    replays: int
+
+
+def recordings(count: int, *, seconds: float = 6.0) -> list[np.ndarray]:
+    """Recordings that all differ."""
+    return [tiny.speech(int(seconds * 16_000) + 7 * seed, seed=seed) for seed in range(count)]
+
+
+@asynccontextmanager
+async def gateway_over(backend: Backend) -> AsyncIterator[str]:
+    """A whole gateway over a backend; gives its address."""
+    settings = Settings(
+        server=ServerSettings(listen="127.0.0.1:0", http="", metrics=""), endpoint=RULE
+    )
+    gateway = Gateway(settings, backend)
+    await gateway.start()
+    try:
+        yield gateway.address
+    finally:
+        await gateway.stop(grace_seconds=0)
+
+
+async def listen(
+    address: str,
+    samples: np.ndarray,
+    *,
+    shown: asyncio.Event | None = None,
+    go_on: asyncio.Event | None = None,
+) -> Heard:
+    """Stream a recording, with partials, and note what comes back.
+
+    Args:
+        address: Of a gateway.
+        samples: (N,) float32 at 16 kHz.
+        shown: Set when the first words were shown.
+        go_on: The second half is held back until it is set.
+    """
+    content = (samples * 32767).astype("<i2").tobytes()
+    size = 2 * MESSAGE_SAMPLES
+    chunks = [content[start : start + size] for start in range(0, len(content), size)]
+
+    async def audio() -> AsyncIterator[bytes]:
+        for index, chunk in enumerate(chunks):
+            if go_on is not None and index == len(chunks) // 2:
+                await go_on.wait()
+            yield chunk
+
+    promises, finals, replays = PromiseCheck(), [], 0
+    async with legonn.AsyncClient(address, timeout_s=240) as client:
+        async for event in client.stream(audio(), sample_rate_hertz=16_000):
+            promises.see(event)
+            match event:
+                case legonn.Final():
+                    finals.append((event.start_sample, event.end_sample, event.text))
+                case legonn.Notice(kind="REPLAYING"):
+                    replays += 1
+            if shown is not None and isinstance(event, legonn.Partial | legonn.Final):
+                shown.set()
+    return Heard(tuple(finals), promises.end(len(samples)), replays)

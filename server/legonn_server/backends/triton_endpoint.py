@@ -99,7 +99,8 @@ class TritonEndpoint:
         self.generation += was_up
         now = asyncio.get_running_loop().time()
         for cutoff in tuple(self._cutoffs):
-            cutoff.reschedule(now)
+            if not cutoff.expired():  # else it is about to say so itself
+                cutoff.reschedule(now)
         self.lost.set()
         if was_up:
             self.on_change()
