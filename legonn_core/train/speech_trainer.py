@@ -16,6 +16,7 @@ from legonn_core.train.letters import LetterAlphabet
 from legonn_core.train.loop import Budget, TrainingLoop
 from legonn_core.train.losses import ctc_loss, feasible
 from legonn_core.train.optimize import MasterOptimizer
+from legonn_core.train.package import averaged_part
 from legonn_core.train.placement import Placement
 from legonn_core.train.speech_data import Recording, SpeechBatcher, SpeechSet, read_set
 from legonn_core.train.text_data import EnglishPieces
@@ -42,6 +43,8 @@ class SpeechRecipe:
             the new layers settle on features as they were made.
         imitation_weight: Of the distance between the trunk's output under chunk masks and what
             the untouched trunk gives with full context (normalised mean square).
+        start: A checkpoint whose layers behind the trunk are the start of this run's; the trunk is
+            always Whisper's.
     """
 
     sets: list[dict[str, object]]
@@ -54,6 +57,7 @@ class SpeechRecipe:
     trunk_scale: float = 0.08
     frozen_share: float = 0.25
     imitation_weight: float = 1.0
+    start: str = ""
     warmup_steps: int = 150
     batch_seconds: float = 160.0
     row_chunks: tuple[int, int] = (10, 40)
@@ -82,6 +86,8 @@ class SpeechTrainer:
                 len(self.pieces.vocabulary), dropout=recipe.dropout, **recipe.encoder
             )
         )
+        if recipe.start:
+            self.encoder.load_state_dict(averaged_part(root / recipe.start, "encoder"))
         load_trunk(self.encoder, root / recipe.whisper)
         recordings: list[Recording] = []
         weights: list[float] = []

@@ -23,7 +23,9 @@ from legonn_core.runtime.host import EngineHost
 from legonn_core.runtime.messages import DecodeJob, EncodeResult, EncodeText
 from legonn_core.train import command
 from legonn_core.train.loop import Budget, TrainingLoop
+from legonn_core.train.speech_trainer import SpeechRecipe, SpeechTrainer
 from legonn_core.train.text_trainer import TextRecipe, TextTrainer
+from legonn_core.train.whisper import read_tensors
 from tests.support.tiny import (
     DECODER_SHAPE,
     ENGLISH,
@@ -156,6 +158,18 @@ def test_speech_is_trained_and_packaged(root):
     (description,) = loaded(root / "modules").describe()
     assert description.ref == ModuleRef("speech-en", "2")
     assert description.chunk_samples == SPEECH_SHAPE.chunk_samples
+
+
+def test_a_speech_run_may_start_from_another_ones_upper_layers(root):
+    assert legonn_train(root, SPEECH) == 0
+    theirs = torch.load(root / "work/speech/checkpoint.pt", weights_only=True)["average"]
+    recipe = {k: v for k, v in SPEECH.items() if k not in ("kind", "modules")}
+    recipe |= {"start": "work/speech/checkpoint.pt", "out": "work/again"}
+    started = SpeechTrainer(SpeechRecipe(**recipe), root=root).encoder.state_dict()  # type: ignore[arg-type]  # the recipe as TOML gives it
+    whisper = read_tensors(root / "whisper.bin")
+    assert torch.allclose(started["head.bias"].float(), theirs["encoder.head.bias"], atol=0.01)
+    bias = torch.from_numpy(whisper["conv1/bias"])
+    assert torch.allclose(started["conv1.bias"].float(), bias, atol=0.01)
 
 
 def test_another_language_starts_from_an_encoder(root, capsys):
