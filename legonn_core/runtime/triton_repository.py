@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sysconfig
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -137,13 +138,14 @@ def _quoted(value: str) -> str:
 
 
 def model_source() -> Path:
-    """The generic ``model.py``: beside this package when installed, else in the checkout.
+    """The generic ``model.py``: in a checkout beside this package, else where the wheel put it.
 
     Raises:
         BadConfig: If it is in neither place.
     """
     package = Path(legonn_core.__file__).parent
-    candidates = (package / "runtime/triton_model.txt", package.parent / "deploy/triton/model.py")
+    installed = Path(sysconfig.get_path("data")) / "share/legonn/triton/model.py"
+    candidates = (package.parent / "deploy/triton/model.py", installed)
     for path in candidates:
         if path.is_file():
             return path
