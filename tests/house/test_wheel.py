@@ -15,10 +15,8 @@ PAGE = "legonn_server/gateway/web/page/"
 TOP_LEVEL = {"legonn", "legonn_core", "legonn_loadtest", "legonn_server"}
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    program = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
+def built(folder, kind: str) -> zipfile.ZipFile:
+    program = f"import sys; from hatchling.build import {kind}; print({kind}(sys.argv[1]))"
     result = subprocess.run(
         [sys.executable, "-c", program, str(folder)],
         cwd=ROOT,
@@ -28,13 +26,30 @@ def wheel(tmp_path_factory):
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    with zipfile.ZipFile(folder / result.stdout.split()[-1]) as archive:
+    return zipfile.ZipFile(folder / result.stdout.split()[-1])
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    with built(tmp_path_factory.mktemp("wheel"), "build_wheel") as archive:
         yield archive
 
 
 def test_only_our_four_packages_are_importable(wheel):
     roots = {name.partition("/")[0] for name in wheel.namelist()}
-    assert {root for root in roots if not root.endswith(".dist-info")} == TOP_LEVEL
+    assert {root for root in roots if not root.endswith((".dist-info", ".data"))} == TOP_LEVEL
+
+
+def test_an_editable_install_leaves_no_folder_that_hides_a_package(tmp_path):
+    with built(tmp_path, "build_editable") as archive:
+        roots = {name.partition("/")[0] for name in archive.namelist() if "/" in name}
+    assert not roots & TOP_LEVEL
+
+
+def test_what_triton_needs_travels_outside_the_packages(wheel):
+    assert any(
+        name.endswith(".data/data/share/legonn/triton/model.py") for name in wheel.namelist()
+    )
 
 
 def test_no_tests_weights_or_caches_travel(wheel):
