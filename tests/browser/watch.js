@@ -18,6 +18,9 @@ window.__marks = 0;
       if (line.textContent.length > 42) window.__broken.push(["long", line.textContent]);
     }
   };
+  window.__states = [];
+  const state = document.getElementById("state-text");
+  new MutationObserver(() => window.__states.push(state.textContent)).observe(state, { childList: true });
   const places = ["transcript", "lines"].map((id) => document.getElementById(id));
   const observer = new MutationObserver(look);
   for (const place of places) observer.observe(place, { subtree: true, childList: true, characterData: true, attributes: true, attributeFilter: ["class"] });
