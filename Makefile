@@ -51,7 +51,7 @@ format: ## rewrite the sources the way `check` wants them
 	$(BIN)/ruff check --fix .
 
 test: ## every test that needs no GPU and no Triton
-	$(PY) -m pytest -m "not gpu and not triton and not deploy and not browser and not chaos"
+	$(PY) -m pytest --ignore tests/deploy -m "not gpu and not triton and not browser and not chaos"
 
 AXE := axe-core@4.14.1
 test-browser: ## the captions page in headless Chromium (installs Debian's, and axe-core, when absent)
