@@ -71,8 +71,9 @@ async def heard_through(address: str, fault: Fault | None = None) -> list[Heard]
     struck = asyncio.Event()
 
     async def strike() -> None:
-        for event in shown:
-            await event.wait()
+        async with asyncio.timeout(240):  # a stream that is shown nothing would wait for ever
+            for event in shown:
+                await event.wait()
         if fault is not None:
             fault.strike()
         struck.set()

@@ -23,6 +23,7 @@ from legonn_server.backends.triton import TritonBackend
 from legonn_server.backends.triton_options import TritonOptions
 from legonn_server.config.settings import ServerSettings, Settings
 from legonn_server.session.endpoint import EndpointRule
+from legonn_server.session.policy import DecodingPolicy
 from tests.support import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -123,7 +124,10 @@ def recordings(count: int, *, seconds: float = 6.0) -> list[np.ndarray]:
 async def gateway_over(backend: Backend) -> AsyncIterator[str]:
     """A whole gateway over a backend; gives its address."""
     settings = Settings(
-        server=ServerSettings(listen="127.0.0.1:0", http="", metrics=""), endpoint=RULE
+        server=ServerSettings(listen="127.0.0.1:0", http="", metrics=""),
+        endpoint=RULE,
+        # Untrained modules believe little of what they say; as noise it would not be shown.
+        decoding=DecodingPolicy(min_confidence=0.0),
     )
     gateway = Gateway(settings, backend)
     await gateway.start()
