@@ -125,6 +125,9 @@ class CtcPrefixScorer:
         scale = np.where(np.isfinite(top), top, 0.0)
         begins = np.exp(after_any - scale[:, :, None]).astype(np.float32)
         after_blank = state.blank[:, :, :-1] + self._logs(np.maximum(state.last, 0))
+        # Nothing is said in padding: a neighbour's rows must not make a repetition possible.
+        is_padding = np.arange(self.num_rows) >= self._lengths[:, None]
+        after_blank = np.where(is_padding[:, None], -np.inf, after_blank)
         return Continuations(begins, scale, _log_sum(after_blank), state.last)
 
     def scores(self, continuations: Continuations, candidates: Ids) -> Floats:
