@@ -100,9 +100,12 @@ class Vocabulary:
         return NORMALIZERS[self.normalizer](text)
 
     def text(self, ids: Iterable[int]) -> str:
-        """Join piece ids (blank-free, not collapsed any further) into text."""
+        """Join piece ids (blank-free, not collapsed any further) into text.
+
+        A word mark that nothing follows has no text, so no two spaces meet.
+        """
         pieces = "".join(self.tokens[index] for index in ids)
-        return pieces.replace(WORD_START, " ").strip()
+        return " ".join(word for word in pieces.split(WORD_START) if word)
 
     def spell(self, text: str) -> tuple[int, ...]:
         """The fewest pieces that read as ``text``, which is normalised already.

@@ -8,6 +8,7 @@ import struct
 import grpc
 import numpy as np
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from legonn.v1 import audio_pb2
 from legonn.v1 import module_card_pb2 as card_pb
@@ -280,7 +281,11 @@ async def test_unknown_modules_are_refused(server: Running):
         (server.modules.GetModule(modules_pb.GetModuleRequest(name="nobody")), ABSENT),
         (server.modules.GetModule(modules_pb.GetModuleRequest()), INVALID),
         (
-            server.modules.LoadModule(modules_pb.LoadModuleRequest(name="nobody", version="1")),
+            server.modules.LoadModule(
+                modules_pb.LoadModuleRequest(
+                    name="nobody", version="1", wait_duration=Duration(seconds=20)
+                )
+            ),
             ABSENT,
         ),
         (

@@ -69,6 +69,7 @@ class SessionLog:
         self._revision = 0
         self._revisions_before = 0
         self._sequence = 0
+        self._heard = 0  # messages of this stream
         self._in_finals = 0
         self._num_replays = 0
 
@@ -100,6 +101,7 @@ class SessionLog:
         self._cursor = 0
         self._cancels.clear()
         self._revisions_before = self._revision
+        self._heard = 0
         self._processed = self._base
         return pb.StreamingRecognizeRequest(config=config), self._stream
 
@@ -132,6 +134,9 @@ class SessionLog:
 
     def receive(self, response: pb.StreamingRecognizeResponse) -> Event | None:
         """A message of the server as the session's next event; None for what is known already."""
+        # A message that the server left out leaves a gap in the session's numbers too.
+        self._sequence += max(0, response.sequence - self._heard)
+        self._heard = response.sequence + 1
         event = _convert.event(response)
         rate = self._config.sample_rate_hertz
         self._processed = max(

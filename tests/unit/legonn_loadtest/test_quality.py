@@ -98,7 +98,8 @@ class SecondIsRefused(FakeLegonn):
             self.configs.append(None)
             # grpc.aio hides a status that comes while it still writes.
             list(request_iterator)
-            refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "ADMISSION_REFUSED", "full")
+            # What may be tried again, the client tries again.
+            refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "BAD_AUDIO", "no sound")
         yield from super().StreamingRecognize(request_iterator, context)
 
 
@@ -107,21 +108,33 @@ def test_a_stream_that_fails_stops_no_other(speech, capsys):
         words = ["--asr", str(speech), "--streams", "1", "--address", fake.address]
         assert quality.main(words) == 1
     out, _ = capsys.readouterr()
-    assert "4, 1 failed" in out and "r1: full" in out
+    assert "4, 1 failed" in out and "r1: no sound" in out
 
 
 class WithoutTheFirst(FakeLegonn):
+    left_out = 0
+
     def StreamingRecognize(self, request_iterator, context):  # noqa: N802
         answers = super().StreamingRecognize(request_iterator, context)
-        next(answers)
-        yield from answers
+        yield from (answer for i, answer in enumerate(answers) if i != self.left_out)
 
 
-def test_a_broken_promise_is_told(speech, capsys):
-    with serving(WithoutTheFirst()) as fake:
+class WithoutTheSecond(WithoutTheFirst):
+    left_out = 1
+
+
+@pytest.mark.parametrize(
+    ("server", "told"),
+    [
+        (WithoutTheFirst, "r0: started is not the first, or twice"),
+        (WithoutTheSecond, "r0: sequence has a gap"),
+    ],
+)
+def test_a_broken_promise_is_told(server, told, speech, capsys):
+    with serving(server()) as fake:
         words = ["--asr", str(speech), "--limit", "1", "--address", fake.address]
         assert quality.main(words) == 1
-    assert "r0: sequence has a gap" in capsys.readouterr().out
+    assert told in capsys.readouterr().out
 
 
 def test_without_a_server_it_says_how_to_start_one(speech, capsys):
