@@ -110,7 +110,8 @@ class OutputLengthController(nn.Module):
             mask=mask.to(query.dtype),
         )
         phase = self.phase[positions % self.numerator].to(states.dtype)
-        return centre_states + phase + self.output(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        result: Tensor = centre_states + phase + self.output(mixed.transpose(1, 2).flatten(2))
+        return result
 
     def _heads(self, x: Tensor) -> Tensor:
         batch, length, width = x.shape

@@ -203,7 +203,8 @@ class SpeechEncoder(nn.Module):
             )
             new[f"row_keys_{i}"] = joined.keys[:, :, rows:]
             new[f"row_values_{i}"] = joined.values[:, :, rows:]
-        return self.head(x)  # type: ignore[no-any-return]
+        result: Tensor = self.head(x)
+        return result
 
     @staticmethod
     def _visible(heard: Tensor, past: int, new: int) -> Tensor:
@@ -223,7 +224,8 @@ class SpeechEncoder(nn.Module):
 
     def _pairs(self, x: Tensor) -> Tensor:
         batch, frames, width = x.shape
-        return self.pair(x.reshape(batch, frames // 2, 2 * width))  # type: ignore[no-any-return]
+        result: Tensor = self.pair(x.reshape(batch, frames // 2, 2 * width))
+        return result
 
     def forward(
         self, samples: Tensor, chunks: Tensor, *, chunk_rows: int | None = None
@@ -257,7 +259,8 @@ class SpeechEncoder(nn.Module):
         mask = self._chunk_mask(x.shape[1], own * 4, size * 4, left * 4, shift=0)
         for layer in self.layers:
             x = layer(x, mask=mask, positions=None)
-        return self.trunk_norm(x)  # type: ignore[no-any-return]
+        result: Tensor = self.trunk_norm(x)
+        return result
 
     def read(
         self, features: Tensor, chunks: Tensor, *, chunk_rows: int | None = None

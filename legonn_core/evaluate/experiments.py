@@ -81,7 +81,8 @@ def settled_at(shown: Sequence[Sequence[str]]) -> list[int]:
     kept = []  # how much of the final text each version begins with, and all later ones too
     least = len(final)
     for version in reversed(shown):
-        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(version, final)))  # noqa: B905  # the shorter ends it
+        pairs = zip(version, final, strict=False)  # the shorter one ends it
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         least = min(least, same)
         kept.append(least)
     kept.reverse()

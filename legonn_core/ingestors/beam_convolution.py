@@ -46,7 +46,8 @@ class BeamConvolutionIngestor(Ingestor):
         missing = self.shape.ranks - ids.shape[-1]
         if missing > 0:
             ids = torch.cat([ids, ids.new_full((*ids.shape[:-1], missing), absent)], dim=-1)
-        return self.embedding(ids).flatten(-2)  # type: ignore[no-any-return]
+        result: Tensor = self.embedding(ids).flatten(-2)
+        return result
 
 
 def _ranked(values: Tensor, ranks: int) -> tuple[Tensor, Tensor]:

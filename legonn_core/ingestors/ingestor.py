@@ -7,6 +7,7 @@ decoder meet a new encoder: only the adapters learn, and zeroed they are not the
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -73,10 +74,11 @@ class Adapter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) to the same shape."""
-        return x + self.widen(F.gelu(self.narrow(self.norm(x))))  # type: ignore[no-any-return]
+        result: Tensor = x + self.widen(F.gelu(self.narrow(self.norm(x))))
+        return result
 
 
-class Ingestor(nn.Module):
+class Ingestor(nn.Module, ABC):
     """Marginals to a memory for cross-attention; subclasses say how rows become vectors.
 
     Args:
@@ -109,6 +111,7 @@ class Ingestor(nn.Module):
         )
         self.output_norm = nn.LayerNorm(shape.width)
 
+    @abstractmethod
     def mix_dense(self, probs: Tensor, tail: Tensor) -> Tensor:
         """Vectors of full rows.
 
@@ -119,8 +122,8 @@ class Ingestor(nn.Module):
         Returns:
             (B, U, mixed width).
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def mix_sparse(self, ids: Tensor, probs: Tensor, tail: Tensor) -> Tensor:
         """Vectors of rows as they come over the wire.
 
@@ -132,7 +135,6 @@ class Ingestor(nn.Module):
         Returns:
             (B, U, mixed width).
         """
-        raise NotImplementedError
 
     def forward(self, mixture: Tensor, lengths: Tensor) -> Tensor:
         """Position, mix and normalise.
@@ -159,4 +161,5 @@ class Ingestor(nn.Module):
             x = layer(x, mask=mask, positions=steps)
             if len(self.adapters):
                 x = self.adapters[index](x)
-        return self.output_norm(x)  # type: ignore[no-any-return]
+        result: Tensor = self.output_norm(x)
+        return result

@@ -113,4 +113,5 @@ class Attention(nn.Module):
             assert positions is not None
             query = rotate(query, positions)
         mixed = attend(query, keys, values, mask=mask)
-        return self.output(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        result: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
+        return result

@@ -22,7 +22,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply position by position."""
-        return self.contract(F.gelu(self.expand(x)))  # type: ignore[no-any-return]
+        result: Tensor = self.contract(F.gelu(self.expand(x)))
+        return result
 
 
 class SharedDropout(nn.Module):
@@ -98,7 +99,8 @@ class TransformerLayer(nn.Module):
             assert positions is not None
             mask = masked_bias(self.bias(positions, positions), mask)
         x = x + self.dropout(self.attention(normed, keys, values, mask=mask))
-        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))  # type: ignore[no-any-return]
+        result: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        return result
 
     def step(self, x: Tensor, past: KeysValues, *, mask: Tensor) -> tuple[Tensor, KeysValues]:
         """One layer over the next chunk of a stream, for layers that are not relative.
