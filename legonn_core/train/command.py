@@ -20,6 +20,7 @@ from legonn_core.encoders.text import TextEncoderShape
 from legonn_core.errors import BadConfig, LegonnError
 from legonn_core.interface.card import Calibration, DataSource, DecodingDefaults, ModuleKind
 from legonn_core.interface.reference import ModuleRef
+from legonn_core.interface.tables import TableError, read_table
 from legonn_core.train.calibrate import calibrated_module
 from legonn_core.train.composition_trainer import CompositionRecipe, CompositionTrainer
 from legonn_core.train.loop import CHECKPOINT, averaged_checkpoints
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
             return 0
         trainer(recipe, root=Path.cwd()).run()
         return 0
-    except (LegonnError, OSError, tomllib.TOMLDecodeError) as error:
+    except (LegonnError, OSError, TableError, tomllib.TOMLDecodeError) as error:
         print(f"legonn train: {arguments.recipe}: {error}", file=sys.stderr)
         return 1
 
@@ -167,8 +168,8 @@ def _packaging(
         architecture=sizes,
         golden_input=_golden_input(kind, str(entry["golden"]), recipe, source),
         source_model=source if kind is ModuleKind.TEXT_ENCODER else None,
-        calibration=Calibration(**entry.get("calibration", {})),  # type: ignore[arg-type]
-        decoding=DecodingDefaults(**entry.get("decoding", {})),  # type: ignore[arg-type]
+        calibration=read_table(Calibration, _table(entry, "calibration"), "calibration"),
+        decoding=read_table(DecodingDefaults, _table(entry, "decoding"), "decoding"),
         scores=dict(entry.get("scores", {})),  # type: ignore[call-overload]
     )
 
@@ -202,3 +203,11 @@ def _golden_input(
     tokens = EnglishPieces(Path(recipe.vocabulary)).encode(golden)
     assert tokens is not None
     return np.asarray(tokens, dtype=np.int32)
+
+
+def _table(entry: Mapping[str, object], key: str) -> Mapping[str, object]:
+    """A table inside another; empty if it is not there."""
+    found = entry.get(key, {})
+    if not isinstance(found, Mapping):
+        raise BadConfig(f"{key} is not a table")
+    return found

@@ -23,6 +23,7 @@ from legonn_core.encoders.text import TextEncoder
 from legonn_core.errors import BadConfig
 from legonn_core.interface.contract import check
 from legonn_core.interface.reference import ModuleRef
+from legonn_core.interface.tables import read_table
 from legonn_core.modules.registry import load_module
 from legonn_core.train.composition import Boundary, Composition, Targets
 from legonn_core.train.contract_noise import ContractNoise
@@ -130,7 +131,7 @@ class CompositionTrainer:
         rng = np.random.default_rng([recipe.seed, 7])
         self.recordings, weights = [], []
         for entry in recipe.sets:
-            chosen = SpeechSet(**entry)  # type: ignore[arg-type]  # a wrong key is said by name
+            chosen = read_table(SpeechSet, entry, "sets")
             read = read_set(self.root, chosen, self.pieces)
             kept = [one for one in read if rng.random() < recipe.share]
             print(f"{chosen.path}: {len(kept)} of {len(read)} utterances", flush=True)

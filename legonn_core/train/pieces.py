@@ -14,6 +14,7 @@ from typing import Any
 import sentencepiece
 
 from legonn_core.errors import BadConfig
+from legonn_core.interface.tables import read_table
 from legonn_core.interface.vocabulary import Vocabulary, normalize_english
 from legonn_core.train.text_data import open_text
 
@@ -75,7 +76,7 @@ class PiecesTrainer:
         lines = [
             line
             for entry in recipe.sources
-            for line in _drawn(self.root, TextSource(**entry), rng)  # type: ignore[arg-type]
+            for line in _drawn(self.root, read_table(TextSource, entry, "sources"), rng)
         ]
         if recipe.name:
             lines = _in_alphabet([normalize_english(line) for line in lines], recipe.least)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from legonn_core.encoders.speech import SpeechEncoder, SpeechEncoderShape
+from legonn_core.interface.tables import read_table
 from legonn_core.train.letters import LetterAlphabet
 from legonn_core.train.loop import Budget, TrainingLoop
 from legonn_core.train.losses import ctc_loss, feasible
@@ -92,7 +93,7 @@ class SpeechTrainer:
         recordings: list[Recording] = []
         weights: list[float] = []
         for entry in recipe.sets:
-            chosen = SpeechSet(**entry)  # type: ignore[arg-type]
+            chosen = read_table(SpeechSet, entry, "sets")
             found = read_set(root, chosen, self.pieces)
             hours = sum(len(r.samples) for r in found) / 16000 / 3600
             print(f"{chosen.path}: {len(found)} utterances, {hours:.2f} h", flush=True)

@@ -354,3 +354,15 @@ def test_every_recipe_is_understood(path):
     recipe, trainer, _ = command.read_recipe(tomllib.loads(path.read_text()), minutes=None)
     assert isinstance(recipe, command.KINDS[tomllib.loads(path.read_text())["kind"]][0])
     assert callable(trainer)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "arguments", "told"),
+    [
+        (SPEECH | {"sets": [{"path": "set.tsv", "colum": "pc"}]}, (), "sets.colum is not a known"),
+        (SPEECH | {"sets": [{"path": "set.tsv"}]}, (), "sets.column is missing"),
+    ],
+)
+def test_a_set_that_cannot_be_is_told_by_its_key(root, capsys, recipe, arguments, told):
+    assert legonn_train(root, recipe, *arguments) == 1
+    assert told in capsys.readouterr().err
