@@ -21,7 +21,6 @@ from legonn_core.errors import (
     BrokenInvariant,
     InternalFault,
     LegonnError,
-    ProtocolViolation,
 )
 from legonn_core.runtime.messages import DecodedText, EncodeStep
 from legonn_core.search.stability import StablePrefix
@@ -32,7 +31,7 @@ from legonn_server.session.endpoint import Cut, EndpointRule, EndReason, find_en
 from legonn_server.session.jobs import commit_job, final_job
 from legonn_server.session.policy import DecodingPolicy
 from legonn_server.session.segment import Mark, Segment, SegmentBuffer
-from legonn_server.session.table import EXPLANATIONS, TRANSITIONS, State
+from legonn_server.session.table import EXPLANATIONS, TRANSITIONS, State, next_state
 from legonn_server.session.wording import joined
 
 _Answer = e.SlotOpened | e.MarginalsArrived | e.CommitArrived | e.FinalArrived | e.WorkLost
@@ -118,11 +117,7 @@ class SessionMachine:
             return self._fail(fault)
 
     def _move(self, event: e.Event) -> None:
-        key = (self.state, type(event))
-        if key not in TRANSITIONS:
-            default = f"{type(event).__name__} has no meaning while {self.state.value}"
-            raise ProtocolViolation(EXPLANATIONS.get(key, default))
-        self.state = TRANSITIONS[key]
+        self.state = next_state(self.state, event, TRANSITIONS, EXPLANATIONS)
 
     # --- the caller's events
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 
+from legonn_core.errors import ProtocolViolation
 from legonn_server.session import events as e
 
 
@@ -19,7 +21,7 @@ class State(Enum):
 
 _ANSWERS = (e.SlotOpened, e.MarginalsArrived, e.CommitArrived, e.FinalArrived, e.WorkLost)
 
-TRANSITIONS: dict[tuple[State, type[e.Event]], State] = {
+TRANSITIONS: dict[tuple[State, type[object]], State] = {
     (State.AWAITING_CONFIG, e.Opened): State.STREAMING,
     (State.AWAITING_CONFIG, e.Cancelled): State.CLOSED,
     (State.STREAMING, e.AudioReceived): State.STREAMING,
@@ -46,7 +48,7 @@ TRANSITIONS: dict[tuple[State, type[e.Event]], State] = {
 }
 """The literal. Answers of a backend may also come after the end; they change nothing then."""
 
-EXPLANATIONS: dict[tuple[State, type[e.Event]], str] = {
+EXPLANATIONS: dict[tuple[State, type[object]], str] = {
     (State.AWAITING_CONFIG, e.AudioReceived): "audio before the config: send the config first",
     (State.AWAITING_CONFIG, e.Flushed): "a control message before the config",
     (State.AWAITING_CONFIG, e.SegmentCancelled): "a control message before the config",
@@ -54,3 +56,21 @@ EXPLANATIONS: dict[tuple[State, type[e.Event]], str] = {
     (State.STREAMING, e.Opened): "the config was sent twice; it comes once, as the first message",
 }
 """Sentences for the mistakes that callers make."""
+
+
+def next_state(
+    state: State,
+    event: object,
+    transitions: Mapping[tuple[State, type[object]], State],
+    explanations: Mapping[tuple[State, type[object]], str],
+) -> State:
+    """Where an event leads, by the table of a machine.
+
+    Raises:
+        ProtocolViolation: If the table has no such pair; in the words of ``explanations``, if any.
+    """
+    key = (state, type(event))
+    if key not in transitions:
+        default = f"{type(event).__name__} has no meaning while {state.value}"
+        raise ProtocolViolation(explanations.get(key, default))
+    return transitions[key]

@@ -19,13 +19,12 @@ from legonn_core.errors import (
     BrokenInvariant,
     InternalFault,
     LegonnError,
-    ProtocolViolation,
 )
 from legonn_server.session import events as e
 from legonn_server.session import text_messages as t
 from legonn_server.session.commands import EmitReplaying, EmitStarted, Fail
 from legonn_server.session.endpoint import EndReason
-from legonn_server.session.table import State
+from legonn_server.session.table import State, next_state
 from legonn_server.session.text_policy import TextLimits
 from legonn_server.session.text_segment import TextSegment
 from legonn_server.session.wording import joined, tidy
@@ -126,11 +125,7 @@ class TextMachine:
             return self._fail(fault)
 
     def _move(self, event: t.TextEvent) -> None:
-        key = (self.state, type(event))
-        if key not in TRANSITIONS:
-            default = f"{type(event).__name__} has no meaning while {self.state.value}"
-            raise ProtocolViolation(EXPLANATIONS.get(key, default))
-        self.state = TRANSITIONS[key]
+        self.state = next_state(self.state, event, TRANSITIONS, EXPLANATIONS)
 
     # --- the caller's events
 
