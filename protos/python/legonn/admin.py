@@ -13,12 +13,11 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import grpc
 
 from legonn import _channel, _convert, errors
+from legonn._closing import Closing
 from legonn.streams import ModuleInfo
 from legonn.v1 import module_card_pb2, module_service_pb2, module_service_pb2_grpc
 
@@ -42,7 +41,7 @@ class ModuleEvent:
     elapsed_s: float
 
 
-class Admin:
+class Admin(Closing):
     """One connection to a server, for those who run it.
 
     Args:
@@ -59,17 +58,6 @@ class Admin:
     def close(self) -> None:
         """End all calls and the connection."""
         self._channel.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def load(self, module: str, *, wait_s: float = 0.0) -> ModuleInfo:
         """Bring ``name/version`` into memory; without a wait it is LOADING on return."""

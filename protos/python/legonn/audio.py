@@ -9,13 +9,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from legonn._closing import Closing
 from legonn.errors import BadAudio
 
 CHUNK_MS = 200
@@ -24,7 +23,7 @@ BYTES_PER_SAMPLE = 2
 Samples = NDArray[np.int16] | NDArray[np.float32] | NDArray[np.float64]
 
 
-class AudioFile:
+class AudioFile(Closing):
     """An open audio file of any kind that libsndfile reads: WAV, FLAC, Ogg, MP3, AIFF and others.
 
     Attributes:
@@ -73,17 +72,6 @@ class AudioFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def open_audio(path: str | Path) -> AudioFile:

@@ -22,13 +22,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar, cast, overload
+from typing import TypeVar, cast, overload
 
 import grpc
 from grpc_health.v1 import health_pb2
 
 from legonn import _channel, _convert, _routes, _text_feed, errors
+from legonn._closing import Closing
 from legonn._session import SessionLog, note, reconnecting
 from legonn._source import Source
 from legonn._text_feed import Piece
@@ -51,7 +51,7 @@ Answer = TypeVar("Answer")
 Terms = Mapping[str, str | None]
 
 
-class Client:
+class Client(Closing):
     """One connection to a legonn server; safe to share between threads.
 
     Args:
@@ -92,17 +92,6 @@ class Client:
     def close(self) -> None:
         """End all calls and the connection."""
         self._channel.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _retries(self) -> Retries:
         return Retries(self._retry, clock=self._clock, dice=self._dice)
