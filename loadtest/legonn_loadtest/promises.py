@@ -22,7 +22,14 @@ class PromiseCheck:
         self._stable = ""
         self._revision = 0
         self._end_sample = 0
+        self._final_samples = 0
+        self._flushes: list[int] = []
         self._summary: Summary | None = None
+
+    def flushed(self, num_samples: int) -> None:
+        """A flush was sent after so many samples."""
+        if num_samples:
+            self._flushes.append(num_samples)
 
     def see(self, event: Event) -> None:
         """The next event."""
@@ -54,7 +61,11 @@ class PromiseCheck:
         self._expect(summary.samples_received == num_samples, "samples were lost")
         accounted = summary.samples_in_finals + summary.samples_non_speech
         self._expect(accounted == num_samples, "samples are not accounted for")
+        self._expect(
+            summary.samples_in_finals == self._final_samples, "finals are not what it sums"
+        )
         self._expect(summary.num_segments == self._num_finals, "the summary miscounts finals")
+        self._expect(not self._flushes, "a flush was not answered")
         return tuple(self.broken)
 
     def _see_partial(self, partial: Partial) -> None:
@@ -73,7 +84,11 @@ class PromiseCheck:
         times = [time for word in final.words for time in (word.start_s, word.end_s)]
         known = [final.start_s, *(time for time in times if time is not None), final.end_s]
         self._expect(known == sorted(known), f"{at}: word times go back or leave the segment")
+        crossed = any(final.start_sample < one < final.end_sample for one in self._flushes)
+        self._expect(not crossed, f"{at}: goes past a flush")
+        self._flushes = [one for one in self._flushes if one != final.end_sample]
         self._num_finals += 1
+        self._final_samples += final.end_sample - final.start_sample
         self._end_sample = final.end_sample
         self._stable, self._revision = "", 0
 

@@ -23,7 +23,7 @@ from legonn_server.backends.rehearsal import ProcessRehearsal, RehearsalOptions
 from legonn_server.config.settings import ServerSettings, Settings
 from legonn_server.routing.routes import Route
 from legonn_server.routing.swap import DrainRule, VersionState
-from tests.support.gateway import chunked, control, first, linear16, speech_pb
+from tests.support.gateway import broken_promises, chunked, control, first, linear16, speech_pb
 from tests.support.tiny import DECODER, SPEECH, decoder, speech, speech_encoder, write_tiny
 from tests.support.versions import SPEECH_KEY, eventually, state_reached
 
@@ -64,6 +64,7 @@ async def gateway(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory):
         yield served
     finally:
         await served.stop(grace_seconds=0)
+    assert broken_promises(served.metrics) == {}
 
 
 async def talk(address: str, count: int | None, stop: asyncio.Event | None = None) -> list[Said]:

@@ -23,6 +23,7 @@ from legonn_core.runtime.messages import ModuleDescription
 from legonn_server.app import Gateway
 from legonn_server.backends.fake import SAMPLE_RATE, FakeBackend, FakeScript
 from legonn_server.config.settings import ServerSettings, Settings
+from legonn_server.telemetry.metrics import Metrics
 
 speech_pb = speech_service_pb2
 
@@ -75,6 +76,18 @@ async def running(
             yield Running(gateway, backend, channel)
     finally:
         await gateway.stop(grace_seconds=0)
+    # Whatever a test did to the server: no promise of the contract was broken.
+    assert broken_promises(gateway.metrics) == {}
+
+
+def broken_promises(metrics: Metrics) -> dict[str, float]:
+    """How often each promise was broken, without those that were kept."""
+    (family,) = metrics.invariant_violations.collect()
+    return {
+        one.labels["promise"]: one.value
+        for one in family.samples
+        if one.name.endswith("_total") and one.value
+    }
 
 
 def tone(seconds: float, *, level: float = 0.3) -> np.ndarray:

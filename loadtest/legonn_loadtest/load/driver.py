@@ -90,6 +90,9 @@ class Outcome:
             found.append(f"{self.failed_share:.2%} failed, the limit is {limits.failed_share:.2%}")
         if self.tally.counts["broken_promises"]:
             found.append(f"{self.tally.counts['broken_promises']} broken promises")
+        if self.server.get("legonn_invariant_violations_total"):
+            found.append("the server's own guard found promises broken: see its metrics")
+        found += self.tally.repeats.broken()
         return found
 
     @property
@@ -111,6 +114,11 @@ class Outcome:
             "breaches": self.breaches(),
             "counts": dict(sorted(tally.counts.items())),
             "broken": tally.broken[:20],
+            "repeats": {
+                "streams_compared": tally.repeats.num_compared,
+                "streams_of_two_versions": tally.repeats.num_mixed,
+                "recordings_that_differ": len(tally.repeats.broken()),
+            },
             "latencies_ms": {
                 name: {
                     "count": tally.latencies.count(name),

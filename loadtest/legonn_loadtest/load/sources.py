@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,11 @@ class Clip:
 
     content: bytes
     transcript: str
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hex digits that name the audio."""
+        return hashlib.sha256(self.content).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ class SpeechUser:
     _tail: list[str] = field(default_factory=list)
     _stable_words: int = 0
     _has_partial: bool = False
+    _is_handed_on: bool = False
 
     @property
     def _chunk_s(self) -> float:
@@ -69,6 +70,8 @@ class SpeechUser:
             self._broken(self._check.broken)
             return
         self._broken(list(self._check.end(len(self.line.content) // 2)))
+        if not self._is_handed_on:
+            self.tally.repeats.see(self.line.digest, self._finals)
         if self.line.transcript:
             text = legonn.Transcript(tuple(self._finals)).text
             self.tally.heard.append((self.line.transcript, text))
@@ -97,6 +100,8 @@ class SpeechUser:
                 self._see_partial(event, now)
             case legonn.Final():
                 self._see_final(event, now)
+            case legonn.Notice(kind="DRAINING"):
+                self._is_handed_on = True
             case legonn.Summary():
                 self._record("half_close_to_summary", now - self._due(len(self.line.content) // 2))
 

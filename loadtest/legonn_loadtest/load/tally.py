@@ -8,6 +8,8 @@ from typing import Any
 
 from hdrh.histogram import HdrHistogram
 
+from legonn_loadtest.repeats import Repeats
+
 MAX_US = 600_000_000
 DIGITS = 3
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9, 100.0)
@@ -64,6 +66,7 @@ class Tally:
         heard: Reference and hypothesis of streams that ended well.
         translated: Reference and hypothesis of texts.
         timeline: Second of the run → latencies of that second, for plots (name → milliseconds).
+        repeats: Whether equal recordings came to equal finals.
     """
 
     latencies: Latencies = field(default_factory=Latencies)
@@ -72,6 +75,7 @@ class Tally:
     heard: list[tuple[str, str]] = field(default_factory=list)
     translated: list[tuple[str, str]] = field(default_factory=list)
     timeline: dict[int, dict[str, list[float]]] = field(default_factory=dict)
+    repeats: Repeats = field(default_factory=Repeats)
 
     def latency(self, name: str, seconds: float, *, at_s: float, is_measured: bool) -> None:
         """One latency, at a moment of the run."""
@@ -88,6 +92,7 @@ class Tally:
             "heard": self.heard,
             "translated": self.translated,
             "timeline": self.timeline,
+            "repeats": self.repeats.as_json(),
         }
 
     def add(self, content: dict[str, Any]) -> None:
@@ -95,6 +100,7 @@ class Tally:
         self.latencies.add(content["latencies"])
         self.counts.update(content["counts"])
         self.broken += content["broken"]
+        self.repeats.add(content["repeats"])
         self.heard += [(one, two) for one, two in content["heard"]]
         self.translated += [(one, two) for one, two in content["translated"]]
         for second, named in content["timeline"].items():

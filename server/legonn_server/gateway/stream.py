@@ -187,6 +187,7 @@ class StreamRunner:
                     self._flushed_at.append(perf_counter())
                 case e.Opened(interim_results=wished):
                     self._has_partials = wished
+            self._guard.hear(event)
             self._receive(event)
             while self._machine.backlog_s > self._max_pending_s:
                 self._credit.clear()

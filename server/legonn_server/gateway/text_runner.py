@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from legonn_core.errors import (
     BackendDown,
+    BrokenInvariant,
     InternalFault,
     LegonnError,
     ModuleDraining,
@@ -21,6 +22,7 @@ from legonn_server.pools.module_manager import Pair
 from legonn_server.session import events as e
 from legonn_server.session import text_messages as t
 from legonn_server.session.commands import Fail
+from legonn_server.session.promises import Promise, TextPromiseGuard
 from legonn_server.session.table import State
 from legonn_server.session.text_machine import TextMachine
 
@@ -37,6 +39,7 @@ class TextRunner:
         find_pair: The modules for a new segment, by the routes of that moment.
         max_pending: Characters that may wait for their final before the reader stops.
         is_retired: Whether one of some module versions left memory.
+        on_broken: Told each promise that an answer would have broken.
     """
 
     def __init__(
@@ -47,12 +50,15 @@ class TextRunner:
         find_pair: Callable[[], Pair],
         max_pending: int,
         is_retired: Callable[..., bool] = lambda *_: False,
+        on_broken: Callable[[Promise], None] = lambda _: None,
     ) -> None:
         self._machine = machine
         self._translate = read
         self._find_pair = find_pair
         self._max_pending = max_pending
         self._is_retired = is_retired
+        self._on_broken = on_broken
+        self._guard = TextPromiseGuard()
         self._outbox: Outbox[t.TextCommand] = Outbox()
         self._changed = asyncio.Event()
         self._calls: dict[int, asyncio.Task[None]] = {}
@@ -83,6 +89,7 @@ class TextRunner:
 
     async def _read(self, events: AsyncIterator[t.TextEvent]) -> None:
         async for event in events:
+            self._guard.hear(event)
             self._receive(event)
             while self._machine.backlog > self._max_pending:
                 self._changed.clear()
@@ -147,9 +154,15 @@ class TextRunner:
         while True:
             command = await self._outbox.get()
             if isinstance(command, Fail):
+                if isinstance(command.error, BrokenInvariant):
+                    self._on_broken(Promise.INTERNAL)
                 raise command.error
             if isinstance(command, t.CloseText) and self._is_draining:
                 raise ModuleDraining("the server is about to stop; finals up to here are complete")
+            promise = self._guard.broken(command)
+            if promise is not None:
+                self._on_broken(promise)
+                raise BrokenInvariant(f"an answer would have broken the promise {promise.value}")
             await emit(command)
             if isinstance(command, t.CloseText):
                 return

@@ -47,6 +47,9 @@ class TextStream:
             find_pair=lambda: services.modules.find(self.call.key, session_id=self._session_id),
             is_retired=services.workers.pins.are_retired,
             max_pending=services.limits.max_text_characters,
+            on_broken=lambda one: services.workers.metrics.invariant_violations.labels(
+                one.value
+            ).inc(),
         )
 
     @property

@@ -20,8 +20,9 @@ GOOD = (
 )
 
 
-def broken(events, num_samples=16000):
+def broken(events, num_samples=16000, flush=0):
     check = PromiseCheck()
+    check.flushed(flush)
     for sequence, event in enumerate(events):
         check.see(replace(event, sequence=sequence) if event.sequence < 0 else event)
     return check.end(num_samples)
@@ -58,9 +59,20 @@ late = (Hypothesis("and so", 0.9, (Word("and", 0.4, 0.5), Word("so", 0.2, 0.5)))
         (changed(7, samples_received=15999), "samples were lost"),
         (changed(7, samples_non_speech=0), "not accounted for"),
         (changed(7, num_segments=3), "miscounts"),
+        (changed(7, samples_in_finals=14399, samples_non_speech=1601), "not what it sums"),
     ],
 )
 def test_a_broken_promise_is_named(events, promise):
     found = broken(events)
     assert any(promise in one for one in found), found
     assert not any("and so" in one for one in found)
+
+
+@pytest.mark.parametrize(
+    ("flush", "promise"),
+    [(9600, ""), (16000, ""), (5000, "goes past a flush"), (10_000, "not answered")],
+)
+def test_a_flush_is_answered_where_it_was(flush, promise):
+    found = broken(GOOD, flush=flush)
+    assert (found != ()) == bool(promise)
+    assert all(promise in one or "not answered" in one for one in found)
