@@ -68,6 +68,10 @@ swap-matrix: ## every encoder under every decoder with every control, on the dev
 	    --set $(DATA)/text/dev/tatoeba-dev.ro-en.tsv:ro \
 	    --set $(DATA)/speech/eval/librispeech_dev_clean_dev
 
+.PHONY: experiment-store
+experiment-store: ## work/store: the shipped modules, and room for what experiments package
+	mkdir -p work/store && cp -rn modules/. work/store/
+
 swap-matrix-synthetic: ## LegoNN's claims on a made-up language, trained from seeds in two minutes
 	OMP_NUM_THREADS=1 $(PY) -m legonn_core.evaluate swap --synthetic
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from legonn_core.errors import LegonnError
+from legonn_core.evaluate import exchange_options
 from legonn_core.evaluate.result import Cell, Result, draw, table, write
 from legonn_core.interface.card import ModuleKind
 from legonn_core.interface.reference import ModuleRef
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
     from legonn_core.evaluate.material import Material
     from legonn_core.modules.registry import LoadedModule
 
-HELP = "measure modules: asr, mt, swap, wire and reuse (needs legonn[train])"
+HELP = "measure modules: asr, mt, swap, exchange, wire and reuse (needs legonn[train])"
 EXAMPLES = """examples:
   legonn evaluate asr --set ../shared/data/speech/eval/ljspeech_heldout --json asr.json
   legonn evaluate mt --set ../shared/data/text/dev/tatoeba-dev.de-en.tsv:de --limit 300
   legonn evaluate swap --synthetic                 LegoNN's claims on a made-up language, 2 minutes
   legonn evaluate swap --set test.tsv:de --set recordings/ --picture swap.svg
   legonn evaluate wire --set test.tsv:de           what top-k and 8 bits cost
+  legonn evaluate exchange work/no-ctc-1 work/no-ctc-2 --set test.tsv:de    runs, baselines too
   legonn evaluate reuse                            what one decoder for all tasks saves, from cards
 
 A set is a folder of recordings with its TSV, or FILE:LANGUAGE with source TAB English lines; each
@@ -67,6 +69,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             add("--top", metavar="K", type=int, nargs="+", default=TOP, help=classes)
     reuse = tasks.add_parser("reuse", help="what one decoder for all tasks saves, from cards")
     _add_common(reuse)
+    exchange = tasks.add_parser(
+        "exchange",
+        help=exchange_options.HELP,
+        epilog=exchange_options.EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    exchange_options.add_arguments(exchange)
+    _add_common(exchange)
 
 
 def _module(argument: str) -> ModuleRef:
@@ -94,6 +104,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _result(arguments: argparse.Namespace) -> Result:
     if arguments.task == "reuse":
         return _reuse(arguments)
+    if arguments.task == "exchange":
+        from legonn_core.evaluate.exchange_command import run as exchange
+
+        return exchange(arguments, _command(arguments), _say)
     if arguments.task == "swap" and arguments.synthetic:
         from legonn_core.evaluate.synthetic import Effort, SyntheticExperiment
 
@@ -200,14 +214,17 @@ def _reuse(arguments: argparse.Namespace) -> Result:
 def _command(arguments: argparse.Namespace) -> str:
     """What makes the result again, without the places it was written to."""
     words = ["legonn evaluate", arguments.task]
-    for name in ("sets", "limit", "encoder", "decoder", "top"):
+    words += map(str, getattr(arguments, "runs", []))
+    for name in ("sets", "limit", "encoder", "decoder", "top", "decoding", "against"):
         value = getattr(arguments, name, None)
         option = f"--{'set' if name == 'sets' else name}"
         match value:
-            case None | []:
+            case None | [] | "":
                 continue
             case list() if name == "top":
                 words.append(f"{option} {' '.join(map(str, value))}")
+            case list() if name == "decoding":
+                words += [f"{option} {weight:g}:{bonus:g}" for weight, bonus in value]
             case list():
                 words += [f"{option} {one}" for one in value]
             case _:
@@ -222,6 +239,9 @@ def _say(line: str) -> None:
 def _finish(result: Result, arguments: argparse.Namespace) -> int:
     if result.cells:
         print(table(result))
+    if gap := result.facts.get("relative_swap_gap_percent"):
+        assert isinstance(gap, dict)
+        print(f"\nmean relative swap gap over {len(gap['pairs'])} exchanges: {gap['mean']} %")
     if arguments.json:
         write(result, arguments.json)
     if arguments.picture and result.cells:

@@ -147,24 +147,36 @@ def search(
 ) -> list[tuple[int, ...]]:
     """The best tokens of each segment by the joint beam search; empty for one without rows."""
     assert isinstance(module.network, Decoder)
+    network, classes = module.network, module.network.shape.num_classes
     found: list[tuple[int, ...]] = [()] * len(rows)
     order = sorted((i for i in range(len(rows)) if len(rows[i])), key=lambda i: len(rows[i]))
     for start in range(0, len(order), BATCH):
         chosen = order[start : start + BATCH]
-        best = _search_batch(module.network, [rows[i] for i in chosen], settings)
+        here = [rows[i] for i in chosen]
+        dense = [block.dense(classes) for block in here]
+        best = search_batch(network, memory_of(network, here), dense, settings)
         for index, tokens in zip(chosen, best, strict=True):
             found[index] = tokens
     return found
 
 
-def _search_batch(
-    decoder: Decoder, rows: Sequence[Marginals], settings: JointSettings
+@torch.inference_mode()
+def search_batch(
+    decoder: Decoder, memory: Memory, rows: Sequence[Rows], settings: JointSettings
 ) -> list[tuple[int, ...]]:
+    """The best tokens of segments that are searched side by side.
+
+    Args:
+        decoder: In evaluation mode.
+        memory: What it reads of each segment.
+        rows: (U, V) natural logarithms of each, for CTC.
+        settings: Of all of them.
+    """
     classes, beam = decoder.shape.num_classes, settings.beam
     found: list[tuple[int, ...]] = [()] * len(rows)
     open_items = list(range(len(rows)))
-    here = lanes.start([JointBeamSearch(settings, block.dense(classes)) for block in rows])
-    memory, state = memory_of(decoder, rows), decoder.start(len(rows), beam)
+    here = lanes.start([JointBeamSearch(settings, block) for block in rows])
+    state = decoder.start(len(rows), beam)
     while True:
         tokens = torch.from_numpy(here.last_tokens).flatten()
         log_probs, state = decoder.step(tokens, memory, state)

@@ -14,6 +14,7 @@ from importlib.metadata import version
 
 import jiwer
 import numpy as np
+from numpy.typing import NDArray
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
@@ -59,9 +60,7 @@ def word_error_rate(
     Raises:
         ValueError: If the references hold no words.
     """
-    counts = np.array(
-        [_count(normalized(a), normalized(b)) for a, b in zip(references, hypotheses, strict=True)]
-    )
+    counts = word_errors(references, hypotheses)
     if not counts[:, 1].sum():
         raise ValueError("the references hold no words")
     draws = np.random.default_rng(SEED).integers(len(counts), size=(NUM_RESAMPLES, len(counts)))
@@ -70,6 +69,13 @@ def word_error_rate(
     total_errors, total_words = counts.sum(axis=0)
     signature = f"jiwer:{version('jiwer')}|norm:{NORMALIZER}|bs:{NUM_RESAMPLES}|seed:{SEED}"
     return Score(name, 100 * float(total_errors / total_words), float(low), float(high), signature)
+
+
+def word_errors(references: Sequence[str], hypotheses: Sequence[str]) -> NDArray[np.int64]:
+    """(N, 2) errors of each item, and words of its reference."""
+    return np.array(
+        [_count(normalized(a), normalized(b)) for a, b in zip(references, hypotheses, strict=True)]
+    )
 
 
 def _count(reference: str, hypothesis: str) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from legonn_core.errors import BadConfig, LegonnError
 from legonn_core.interface.card import Calibration, DataSource, DecodingDefaults, ModuleKind
 from legonn_core.interface.reference import ModuleRef
 from legonn_core.interface.tables import TableError, read_table
+from legonn_core.train import recipe_file
 from legonn_core.train.calibrate import calibrated_module
 from legonn_core.train.composition_trainer import CompositionRecipe, CompositionTrainer
 from legonn_core.train.loop import CHECKPOINT, averaged_checkpoints
@@ -43,10 +44,12 @@ EXAMPLES = """examples:
   legonn train recipes/text-de.toml                train; run again to resume
   legonn train recipes/text-de.toml --minutes 1    a short trial
   legonn train recipes/text-de.toml --package 2    write version 2 into modules/
+  legonn train recipes/baseline-ro.toml --with seed=2 --with out=work/second
   legonn train recipes/tune-ro.toml                fine-tune text-ro with the shared decoder
 
-Beside checkpoint.pt a run leaves curves.jsonl and, at its end, curves.svg. Keys steps, keep,
-device (cpu, cuda, auto) and precision (bf16, fp32) are in every recipe that trains.
+Beside checkpoint.pt a run leaves recipe.toml (as it was changed), curves.jsonl and, at its end,
+curves.svg. Keys steps, keep, device (cpu, cuda, auto) and precision (bf16, fp32) are in every
+recipe that trains.
 """
 
 TrainedRecipe = TextRecipe | SpeechRecipe | CompositionRecipe
@@ -67,6 +70,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, help="a TOML file; recipes/ has those of the modules")
     parser.add_argument("--minutes", type=float, help="train this long in all, not the recipe's")
     parser.add_argument(
+        "--with",
+        metavar="KEY=VALUE",
+        dest="changes",
+        action="append",
+        default=[],
+        help="change the recipe, such as seed=2 or encoder.width=192; repeatable",
+    )
+    parser.add_argument(
         "--package", metavar="VERSION", help="do not train; write the checkpoint as this version"
     )
     parser.add_argument(
@@ -81,13 +92,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; the exit status."""
     try:
-        content = tomllib.loads(arguments.recipe.read_text("utf-8"))
+        content = recipe_file.read(arguments.recipe, arguments.changes)
         recipe, trainer, described = read_recipe(content, minutes=arguments.minutes)
         if arguments.package and not isinstance(recipe, PiecesRecipe | PackRecipe):
             for entry in described:
                 _package(entry, recipe, arguments)
             return 0
-        trainer(recipe, root=Path.cwd()).run()
+        job = trainer(recipe, root=Path.cwd())
+        if not isinstance(recipe, PiecesRecipe | PackRecipe):
+            recipe_file.keep(Path(recipe.out), content)
+        job.run()
         return 0
     except (LegonnError, OSError, TableError, tomllib.TOMLDecodeError) as error:
         print(f"legonn train: {arguments.recipe}: {error}", file=sys.stderr)

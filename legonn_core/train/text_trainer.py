@@ -133,6 +133,19 @@ class TextBatcher:
             yield padded, lengths, [p.target for p in pairs]
 
 
+def text_networks(
+    recipe: TextRecipe, source_pieces: int, classes: int
+) -> tuple[TextEncoder, Decoder | None]:
+    """What a recipe trains, with random weights."""
+    shape = TextEncoderShape(source_pieces, classes, dropout=recipe.dropout, **recipe.encoder)
+    decoder = (
+        Decoder(DecoderShape(classes, dropout=recipe.dropout, **recipe.decoder))
+        if recipe.decoder
+        else None
+    )
+    return TextEncoder(shape), decoder
+
+
 class TextTrainer:
     """One run of a recipe; resumes from ``checkpoint.pt`` in the recipe's ``out`` folder."""
 
@@ -143,20 +156,12 @@ class TextTrainer:
         self.recipe, self.root, self.out = recipe, root, root / recipe.out
         self.placement = Placement.of(recipe.device, recipe.precision)
         self.pieces = EnglishPieces(root / recipe.vocabulary)
-        classes = len(self.pieces.vocabulary)
         store = read_pairs(root / recipe.pairs, self.pieces, origin_weights=recipe.origin_weights)
         print(f"pairs: {len(store.pairs)} kept, dropped {dict(store.dropped)}", flush=True)
         self.store = sampled(store, share=recipe.pairs_share, fold=recipe.fold, seed=recipe.seed)
         processor = sentencepiece.SentencePieceProcessor(model_file=str(root / recipe.source_model))
-        self.encoder = TextEncoder(
-            TextEncoderShape(
-                processor.get_piece_size(), classes, dropout=recipe.dropout, **recipe.encoder
-            )
-        )
-        self.decoder = (
-            Decoder(DecoderShape(classes, dropout=recipe.dropout, **recipe.decoder))
-            if recipe.decoder
-            else None
+        self.encoder, self.decoder = text_networks(
+            recipe, processor.get_piece_size(), len(self.pieces.vocabulary)
         )
         self.plain = self._read_plain() if self.decoder is not None and recipe.plain else None
         if recipe.initial:
