@@ -99,10 +99,10 @@ def p99(values: list[float]) -> float | None:
 def swap(address: str, module: str) -> list[dict[str, object]]:
     """Swap, and tell what happened when, from its beginning."""
     began = time.monotonic()
-    with legonn.Admin(address) as admin:
+    with legonn.Client(address) as client:
         return [
             {"at_s": round(time.monotonic() - began, 3), "what": event.text}
-            for event in admin.swap(module, timeout_s=300.0)
+            for event in client.swap_module(*module.split("/"), timeout_s=300.0)
         ]
 
 

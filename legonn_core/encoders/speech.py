@@ -83,6 +83,8 @@ class SpeechEncoderShape:
 class SpeechEncoder(nn.Module):
     """Samples to logits over the interface classes."""
 
+    positions: Tensor
+
     def __init__(self, shape: SpeechEncoderShape) -> None:
         super().__init__()
         self.shape = shape
@@ -168,11 +170,11 @@ class SpeechEncoder(nn.Module):
         x, new["mels"], new["frames"] = self._convolve(mels, state["mels"], state["frames"])
         frames = x.shape[1]
         at = chunks[:, None] * frames + torch.arange(frames, device=x.device)
-        x = x + self.positions[at.clamp(max=len(self.positions) - 1)]  # type: ignore[index,arg-type]
+        x = x + self.positions[at.clamp(max=len(self.positions) - 1)]
         mask = self._visible(chunks * frames, shape.left_chunks * frames, frames)
         for i, layer in enumerate(self.layers):
             past = KeysValues(state[f"keys_{i}"], state[f"values_{i}"])
-            x, joined = layer.step(x, past, mask=mask)  # type: ignore[operator]
+            x, joined = layer.step(x, past, mask=mask)  # type: ignore[operator]  # ModuleList forgets of what
             new[f"keys_{i}"] = joined.keys[:, :, frames:]
             new[f"values_{i}"] = joined.values[:, :, frames:]
         pairs = torch.cat([state["pairs"], self._pairs(self.trunk_norm(x))], dim=1)
@@ -253,7 +255,7 @@ class SpeechEncoder(nn.Module):
         empty = self.start(samples.shape[0])
         mels, _ = self.log_mel(samples, samples.new_zeros(samples.shape[0], HISTORY))
         x, _, _ = self._convolve(mels, empty["mels"], empty["frames"])
-        x = x + self.positions[: x.shape[1]]  # type: ignore[index]
+        x = x + self.positions[: x.shape[1]]
         own = chunks * shape.chunk_rows
         left = shape.left_chunks * shape.chunk_rows
         mask = self._chunk_mask(x.shape[1], own * 4, size * 4, left * 4, shift=0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sentencepiece
 import torch
@@ -118,16 +119,16 @@ def build(card: ModuleCard) -> SpeechEncoder | TextEncoder | Decoder:
     Raises:
         BadModule: If the card's architecture has unknown or missing values.
     """
-    sizes: Mapping[str, object] = card.architecture
+    sizes: Mapping[str, Any] = card.architecture  # what a shape takes, the shape checks
     classes = card.contract.num_classes
     try:
         match card.kind:
             case ModuleKind.SPEECH_ENCODER:
-                return SpeechEncoder(SpeechEncoderShape(num_classes=classes, **sizes))  # type: ignore[arg-type]
+                return SpeechEncoder(SpeechEncoderShape(num_classes=classes, **sizes))
             case ModuleKind.TEXT_ENCODER:
-                return TextEncoder(TextEncoderShape(num_classes=classes, **sizes))  # type: ignore[arg-type]
+                return TextEncoder(TextEncoderShape(num_classes=classes, **sizes))
             case ModuleKind.DECODER:
-                return Decoder(DecoderShape(num_classes=classes, **sizes))  # type: ignore[arg-type]
+                return Decoder(DecoderShape(num_classes=classes, **sizes))
     except (TypeError, ValueError) as error:
         raise BadModule(f"{card.name}/{card.version}: architecture: {error}") from error
 

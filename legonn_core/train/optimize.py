@@ -116,5 +116,5 @@ class MasterOptimizer:
                 self.masters[name].copy_(masters[name])
                 self.average[name].copy_(average[name])
                 parameter.copy_(masters[name])
-        self.optimizer.load_state_dict(state["optimizer"])  # type: ignore[arg-type]
-        self.steps = int(state["steps"])  # type: ignore[call-overload]
+        self.optimizer.load_state_dict(state["optimizer"])  # type: ignore[arg-type]  # checks it
+        self.steps = int(state["steps"])  # type: ignore[call-overload]  # our own number

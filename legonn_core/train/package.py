@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sentencepiece
@@ -139,7 +141,8 @@ def _rows_per_token(packaging: Packaging) -> float:
 
 
 def _geometry(packaging: Packaging) -> ChunkGeometry:
-    shape = SpeechEncoderShape(num_classes=2, **packaging.architecture)  # type: ignore[arg-type]
+    sizes: Mapping[str, Any] = packaging.architecture  # the shape checks what it takes
+    shape = SpeechEncoderShape(num_classes=2, **sizes)
     return ChunkGeometry(
         sample_rate_hertz=SAMPLE_RATE,
         chunk_samples=shape.chunk_samples,

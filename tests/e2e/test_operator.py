@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import legonn
 from legonn.cli import main
 from legonn_core.interface.reference import ModuleRef
 from legonn_server.routing.swap import DrainRule, VersionState
@@ -80,6 +81,28 @@ async def test_a_decoder_is_swapped_in_all_its_routes():
         assert (last["module"], last["state"]) == ("decoder-en/1", "RETIRED")
         routes = server.gateway.services.modules.table.routes.values()
         assert {str(route.decoder) for route in routes} == {"decoder-en/2"}
+
+
+async def test_asyncio_swaps_tries_and_refuses():
+    """The same steps without a process between: set for all, on trial, and not fit."""
+    async with (
+        running(absent=ABSENT, swap=AT_ONCE) as server,
+        legonn.AsyncClient(server.gateway.address) as client,
+    ):
+        steps = [one async for one in client.swap_module("speech-en", "2")]
+        assert (steps[-1].module, steps[-1].state) == ("speech-en/1", "RETIRED")
+        trial = legonn.Canary(steps=(1, 100), hold_s=600.0)
+        async for _ in client.swap_module("decoder-en", "2", canary=trial):
+            pass
+        routes = (await client.routes()).routes
+        assert {(one.decoder, one.canary.decoder) for one in routes if one.canary} == {
+            ("decoder-en/1", "decoder-en/2")
+        }
+        before = await client.routes()
+        with pytest.raises(legonn.ContractMismatch, match="vocabulary"):
+            async for _ in client.swap_module("speech-en", "9"):
+                pass
+        assert (await client.routes()).routes[0].encoder == before.routes[0].encoder
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from legonn import captions
-    from legonn.admin import Admin, ModuleEvent
     from legonn.aio import AsyncClient
     from legonn.audio import AudioFile, open_audio, paced, paced_async
     from legonn.captions_shape import CaptionRules, Cue
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from legonn.feed import AsyncFeed, Control, Feed
     from legonn.microphone import Microphone
     from legonn.retry import NO_RETRIES, RetryPolicy
-    from legonn.routes import Canary, ModuleNews, Route, RouteTable, Shadow
+    from legonn.routes import Canary, ModuleEvent, ModuleNews, Route, RouteTable, Shadow
     from legonn.streams import (
         Event,
         Final,
@@ -68,7 +67,6 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "admin": ("Admin", "ModuleEvent"),
     "aio": ("AsyncClient",),
     "audio": ("AudioFile", "open_audio", "paced", "paced_async"),
     "captions_shape": ("CaptionRules", "Cue"),
@@ -82,7 +80,7 @@ _HOMES = {
     "feed": ("AsyncFeed", "Control", "Feed"),
     "microphone": ("Microphone",),
     "retry": ("NO_RETRIES", "RetryPolicy"),
-    "routes": ("Canary", "ModuleNews", "Route", "RouteTable", "Shadow"),
+    "routes": ("Canary", "ModuleEvent", "ModuleNews", "Route", "RouteTable", "Shadow"),
     "streams": (
         *("Event", "Final", "Hypothesis", "ModuleInfo", "Notice", "Partial", "SpeechMark"),
         *("SpeechOptions", "Started", "Summary", "Transcript", "Word"),
@@ -100,7 +98,6 @@ except PackageNotFoundError:  # a checkout on the path, not installed
     __version__ = "0.0.0+checkout"
 
 __all__ = [
-    "Admin",
     "AsyncClient",
     "AsyncFeed",
     "AudioFile",

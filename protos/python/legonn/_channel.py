@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
+from typing import cast
 
 import grpc
 from grpc_health.v1 import health_pb2
+
+from legonn import errors
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 ADDRESS_VARIABLE = "LEGONN_ADDRESS"
@@ -55,6 +60,16 @@ def hides_refusal(status: grpc.StatusCode, details: str | None) -> bool:
 def serving_status(answer: health_pb2.HealthCheckResponse) -> str:
     """SERVING, NOT_SERVING or UNKNOWN."""
     return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+
+
+@contextmanager
+def rpc_errors() -> Iterator[None]:
+    """Turn what gRPC raises, blocking or not, into our tree."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        # What gRPC raises from a call is the call itself, which its types do not say.
+        raise errors.from_rpc(cast("errors.RpcFailure", error)) from error
 
 
 class Kept:

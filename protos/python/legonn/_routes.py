@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 
 from legonn import _convert, routes
-from legonn.admin import ModuleEvent
 from legonn.errors import BadConfig
 from legonn.v1 import module_card_pb2 as card
 from legonn.v1 import module_service_pb2 as pb
@@ -35,7 +34,9 @@ def set_route_request(route: routes.Route, expected_generation: int) -> pb.SetRo
         BadConfig: If the task or modality is none.
     """
     try:
-        message = card.Route(task=f"TASK_{route.task}", modality=f"MODALITY_{route.modality}")
+        message = card.Route(
+            task=f"TASK_{route.task or 'UNSPECIFIED'}", modality=f"MODALITY_{route.modality}"
+        )
     except ValueError:
         raise BadConfig(
             f"a route does TRANSCRIBE or TRANSLATE, for SPEECH or TEXT; not {route.task!r}, "
@@ -115,7 +116,7 @@ def news(message: pb.WatchModulesResponse) -> routes.ModuleNews:
         modules=tuple(info for module in message.modules for info in _convert.modules(module)),
         routes=table(message.routes) if message.HasField("routes") else None,
         events=tuple(
-            ModuleEvent(
+            routes.ModuleEvent(
                 module=event.module,
                 state=_state(event.state),
                 text=event.text,

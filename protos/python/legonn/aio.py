@@ -19,11 +19,9 @@ from collections.abc import (
     Awaitable,
     Callable,
     Iterable,
-    Iterator,
     Mapping,
     Sequence,
 )
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -32,7 +30,8 @@ from typing import Self, TypeVar, overload
 import grpc
 from grpc_health.v1 import health_pb2
 
-from legonn import _channel, _convert, _routes, _text_feed, errors
+from legonn import _channel, _convert, _text_feed, errors
+from legonn._module_calls import AsyncModuleCalls
 from legonn._session import SessionLog, note, reconnecting
 from legonn._source import AsyncSource
 from legonn._text_feed import Piece
@@ -40,11 +39,9 @@ from legonn.audio import Samples, open_audio, sample_chunks
 from legonn.client import DEFAULT_RATE_HERTZ
 from legonn.feed import Item
 from legonn.retry import Retries, RetryPolicy
-from legonn.routes import ModuleNews, Route, RouteTable
-from legonn.streams import Event, Final, ModuleInfo, SpeechOptions, Transcript
+from legonn.streams import Event, Final, SpeechOptions, Transcript
 from legonn.translation import TextEvent, TranslateOptions
 from legonn.v1 import (
-    module_service_pb2,
     module_service_pb2_grpc,
     speech_service_pb2_grpc,
     translation_service_pb2_grpc,
@@ -54,7 +51,7 @@ Answer = TypeVar("Answer")
 Terms = Mapping[str, str | None]
 
 
-class AsyncClient:
+class AsyncClient(AsyncModuleCalls):
     """One connection to a legonn server, for one event loop; made inside it.
 
     Args:
@@ -109,10 +106,12 @@ class AsyncClient:
     def _retries(self) -> Retries:
         return Retries(self._retry, clock=self._clock, dice=self._dice)
 
-    async def _call(self, method: Callable[..., Awaitable[Answer]], request: object) -> Answer:
+    async def _call(
+        self, method: Callable[..., Awaitable[Answer]], request: object, *, more_s: float = 0.0
+    ) -> Answer:
         """One unary call within its deadline, tried again where the error allows."""
         retries = self._retries()
-        end = self._clock() + self._timeout_s
+        end = self._clock() + self._timeout_s + more_s
         while True:
             try:
                 return await method(request, timeout=max(0.001, end - self._clock()))
@@ -276,71 +275,6 @@ class AsyncClient:
             else:
                 return
 
-    async def modules(self) -> list[ModuleInfo]:
-        """All versions of all modules that the server knows, by name."""
-        request = module_service_pb2.ListModulesRequest()
-        found: list[ModuleInfo] = []
-        while True:
-            page = await self._call(self._modules.ListModules, request)
-            found += [info for module in page.modules for info in _convert.modules(module)]
-            if not page.next_page_token:
-                return found
-            request.page_token = page.next_page_token
-
-    async def module(self, name: str) -> list[ModuleInfo]:
-        """The versions of one module.
-
-        Raises:
-            NotFound: If the server knows no such module.
-        """
-        request = module_service_pb2.GetModuleRequest(name=name)
-        return list(_convert.modules((await self._call(self._modules.GetModule, request)).module))
-
-    async def load_module(
-        self, name: str, version: str, *, wait_s: float = 0.0
-    ) -> list[ModuleInfo]:
-        """Bring a version into memory; with ``wait_s`` wait for the load to end.
-
-        Returns:
-            The versions of the module with their states.
-        """
-        request = _routes.load_request(name, version, wait_s)
-        return list(_convert.modules((await self._call(self._modules.LoadModule, request)).module))
-
-    async def unload_module(
-        self, name: str, version: str, *, drain: bool = False
-    ) -> list[ModuleInfo]:
-        """Take a version out of memory; with ``drain`` once its segments are done."""
-        request = _routes.unload_request(name, version, drain=drain)
-        return list(
-            _convert.modules((await self._call(self._modules.UnloadModule, request)).module)
-        )
-
-    async def routes(self) -> RouteTable:
-        """Which modules serve which languages."""
-        request = module_service_pb2.GetRoutesRequest()
-        return _routes.table((await self._call(self._modules.GetRoutes, request)).table)
-
-    async def set_route(self, route: Route, *, expected_generation: int = 0) -> RouteTable:
-        """Add a route, or replace the one with the same task, modality, languages and model.
-
-        Args:
-            route: The route.
-            expected_generation: Change the table only if this is its generation; 0 always does.
-        """
-        request = _routes.set_route_request(route, expected_generation)
-        return _routes.table((await self._call(self._modules.SetRoute, request)).table)
-
-    async def watch_modules(self) -> AsyncIterator[ModuleNews]:
-        """All modules and routes, then each change, until the loop is left."""
-        call = self._modules.WatchModules(module_service_pb2.WatchModulesRequest())
-        with _rpc_errors():
-            try:
-                async for message in call:
-                    yield _routes.news(message)
-            finally:
-                call.cancel()
-
     async def health(self) -> str:
         """SERVING, NOT_SERVING or UNKNOWN, from the standard health service."""
         answer = await self._call(self._health, health_pb2.HealthCheckRequest())
@@ -352,12 +286,3 @@ def _as_ours(raised: grpc.aio.AioRpcError) -> errors.LegonnError:
     if _channel.hides_refusal(raised.code(), raised.details()):
         return errors.Unavailable(raised.details() or "")
     return errors.from_rpc(raised)
-
-
-@contextmanager
-def _rpc_errors() -> Iterator[None]:
-    """Turn what gRPC raises into our tree."""
-    try:
-        yield
-    except grpc.aio.AioRpcError as error:
-        raise errors.from_rpc(error) from error

@@ -19,7 +19,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, cast, overload
@@ -27,19 +26,18 @@ from typing import TypeVar, cast, overload
 import grpc
 from grpc_health.v1 import health_pb2
 
-from legonn import _channel, _convert, _routes, _text_feed, errors
+from legonn import _channel, _convert, _text_feed, errors
 from legonn._closing import Closing
+from legonn._module_calls import ModuleCalls
 from legonn._session import SessionLog, note, reconnecting
 from legonn._source import Source
 from legonn._text_feed import Piece
 from legonn.audio import Samples, open_audio, sample_chunks
 from legonn.feed import Item
 from legonn.retry import Retries, RetryPolicy
-from legonn.routes import ModuleNews, Route, RouteTable
-from legonn.streams import Event, Final, ModuleInfo, SpeechOptions, Transcript
+from legonn.streams import Event, Final, SpeechOptions, Transcript
 from legonn.translation import TextEvent, TranslateOptions
 from legonn.v1 import (
-    module_service_pb2,
     module_service_pb2_grpc,
     speech_service_pb2_grpc,
     translation_service_pb2_grpc,
@@ -51,7 +49,7 @@ Answer = TypeVar("Answer")
 Terms = Mapping[str, str | None]
 
 
-class Client(Closing):
+class Client(ModuleCalls, Closing):
     """One connection to a legonn server; safe to share between threads.
 
     Args:
@@ -96,10 +94,12 @@ class Client(Closing):
     def _retries(self) -> Retries:
         return Retries(self._retry, clock=self._clock, dice=self._dice)
 
-    def _call(self, method: Callable[..., Answer], request: object) -> Answer:
+    def _call(
+        self, method: Callable[..., Answer], request: object, *, more_s: float = 0.0
+    ) -> Answer:
         """One unary call within its deadline, tried again where the error allows."""
         retries = self._retries()
-        end = self._clock() + self._timeout_s
+        end = self._clock() + self._timeout_s + more_s
         while True:
             try:
                 return method(request, timeout=max(0.001, end - self._clock()))
@@ -279,80 +279,10 @@ class Client(Closing):
         """
         config = _text_feed.config(options or TranslateOptions(), source=source, target=target)
         feed = _text_feed.BlockingFeed(config, pieces)
-        with _rpc_errors():
+        with _channel.rpc_errors():
             yield from feed.events(self._translation.StreamingTranslate)
-
-    def modules(self) -> list[ModuleInfo]:
-        """All versions of all modules that the server knows, by name."""
-        request = module_service_pb2.ListModulesRequest()
-        found: list[ModuleInfo] = []
-        while True:
-            page = self._call(self._modules.ListModules, request)
-            found += [info for module in page.modules for info in _convert.modules(module)]
-            if not page.next_page_token:
-                return found
-            request.page_token = page.next_page_token
-
-    def module(self, name: str) -> list[ModuleInfo]:
-        """The versions of one module.
-
-        Raises:
-            NotFound: If the server knows no such module.
-        """
-        request = module_service_pb2.GetModuleRequest(name=name)
-        return list(_convert.modules(self._call(self._modules.GetModule, request).module))
-
-    def load_module(self, name: str, version: str, *, wait_s: float = 0.0) -> list[ModuleInfo]:
-        """Bring a version into memory; with ``wait_s`` wait for the load to end.
-
-        Returns:
-            The versions of the module with their states.
-        """
-        request = _routes.load_request(name, version, wait_s)
-        return list(_convert.modules(self._call(self._modules.LoadModule, request).module))
-
-    def unload_module(self, name: str, version: str, *, drain: bool = False) -> list[ModuleInfo]:
-        """Take a version out of memory; with ``drain`` once its segments are done."""
-        request = _routes.unload_request(name, version, drain=drain)
-        return list(_convert.modules(self._call(self._modules.UnloadModule, request).module))
-
-    def routes(self) -> RouteTable:
-        """Which modules serve which languages."""
-        request = module_service_pb2.GetRoutesRequest()
-        return _routes.table(self._call(self._modules.GetRoutes, request).table)
-
-    def set_route(self, route: Route, *, expected_generation: int = 0) -> RouteTable:
-        """Add a route, or replace the one with the same task, modality, languages and model.
-
-        Args:
-            route: The route.
-            expected_generation: Change the table only if this is its generation; 0 always does.
-        """
-        request = _routes.set_route_request(route, expected_generation)
-        return _routes.table(self._call(self._modules.SetRoute, request).table)
-
-    def watch_modules(self) -> Iterator[ModuleNews]:
-        """All modules and routes, then each change, until the loop is left."""
-        request = module_service_pb2.WatchModulesRequest()
-        with _rpc_errors():
-            call = self._modules.WatchModules(request)
-            try:
-                for message in call:
-                    yield _routes.news(message)
-            finally:
-                call.cancel()
 
     def health(self) -> str:
         """SERVING, NOT_SERVING or UNKNOWN, from the standard health service."""
         answer = self._call(self._health, health_pb2.HealthCheckRequest())
         return _channel.serving_status(answer)
-
-
-@contextmanager
-def _rpc_errors() -> Iterator[None]:
-    """Turn what gRPC raises into our tree."""
-    try:
-        yield
-    except grpc.RpcError as error:
-        # What gRPC raises from a call is the call itself, which its types do not say.
-        raise errors.from_rpc(cast("errors.RpcFailure", error)) from error

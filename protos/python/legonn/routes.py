@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from legonn.admin import ModuleEvent
 from legonn.streams import ModuleInfo
 
 
@@ -45,7 +44,7 @@ class Route:
     """Which modules serve a task.
 
     Attributes:
-        task: TRANSCRIBE or TRANSLATE.
+        task: TRANSCRIBE or TRANSLATE; empty: as the languages say.
         modality: SPEECH or TEXT.
         encoder: As name/version.
         decoder: As name/version.
@@ -71,6 +70,23 @@ class RouteTable:
     routes: tuple[Route, ...]
     content_hash: str = ""
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleEvent:
+    """One thing that happened to a module version or to the routes.
+
+    Attributes:
+        module: ``name/version``; empty for the routes.
+        state: As in ``ModuleInfo``; empty for the routes.
+        text: For people.
+        elapsed_s: Time in the state before.
+    """
+
+    module: str
+    state: str
+    text: str
+    elapsed_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,8 +137,7 @@ class ModuleService(pb_grpc.ModuleServiceServicer):
         """The same for any transport."""
         return pb.GetRoutesResponse(request_id=current_request_id.get(), table=self._table())
 
-    # grpc.aio also takes a coroutine that writes; the stubs know generators only.
-    async def WatchModules(  # type: ignore[override]
+    async def WatchModules(  # type: ignore[override]  # grpc.aio also takes a coroutine that writes
         self, request: pb.WatchModulesRequest, context: Context
     ) -> None:
         """Everything once, then each change as it happens."""

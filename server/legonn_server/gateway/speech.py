@@ -24,8 +24,7 @@ class SpeechService(pb_grpc.SpeechServiceServicer):
         del context
         return await self._recognition.whole(request)
 
-    # grpc.aio also takes a coroutine that writes; the stubs know generators only.
-    async def StreamingRecognize(  # type: ignore[override]
+    async def StreamingRecognize(  # type: ignore[override]  # grpc.aio also takes a coroutine that writes
         self, request_iterator: AsyncIterator[pb.StreamingRecognizeRequest], context: Context
     ) -> None:
         """A live stream: answers are written as they come."""

@@ -76,8 +76,7 @@ class TranslationService(pb_grpc.TranslationServiceServicer):
             request_id=current_request_id.get(), items=[item.result() for item in items]
         )
 
-    # grpc.aio also takes a coroutine that writes; the stubs know generators only.
-    async def StreamingTranslate(  # type: ignore[override]
+    async def StreamingTranslate(  # type: ignore[override]  # grpc.aio also takes a coroutine that writes
         self, request_iterator: AsyncIterator[pb.StreamingTranslateRequest], context: Context
     ) -> None:
         """Text as it is written: partials while a sentence grows, a final when it ends."""

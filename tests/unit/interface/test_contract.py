@@ -24,7 +24,7 @@ def test_a_fit_passes() -> None:
     ("field", "value"), [("fingerprint", "ff"), ("num_classes", 1001), ("blank", 1)]
 )
 def test_another_vocabulary(field: str, value: object) -> None:
-    stranger = replace(ENCODER, **{field: value})  # type: ignore[arg-type]
+    stranger = replace(ENCODER, **{field: value})  # type: ignore[arg-type]  # field and value by name
     with pytest.raises(VocabularyMismatch, match=rf"{field}: .*{value}.*{getattr(DECODER, field)}"):
         check(stranger, DECODER)
 
@@ -58,4 +58,4 @@ def test_more_classes_than_the_decoder_reads() -> None:
 )
 def test_nonsense_is_refused(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=field):
-        replace(DECODER, **{field: value})  # type: ignore[arg-type]
+        replace(DECODER, **{field: value})  # type: ignore[arg-type]  # field and value by name

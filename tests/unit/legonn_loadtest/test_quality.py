@@ -93,7 +93,7 @@ def test_what_fails_is_scored_as_empty_and_named(server, text, capsys):
 
 
 class SecondIsRefused(FakeLegonn):
-    def StreamingRecognize(self, request_iterator, context):  # noqa: N802
+    def StreamingRecognize(self, request_iterator, context):  # noqa: N802 - the protos' own name
         if len(self.configs) == 1:
             self.configs.append(None)
             # grpc.aio hides a status that comes while it still writes.
@@ -114,7 +114,7 @@ def test_a_stream_that_fails_stops_no_other(speech, capsys):
 class WithoutTheFirst(FakeLegonn):
     left_out = 0
 
-    def StreamingRecognize(self, request_iterator, context):  # noqa: N802
+    def StreamingRecognize(self, request_iterator, context):  # noqa: N802 - the protos' own name
         answers = super().StreamingRecognize(request_iterator, context)
         yield from (answer for i, answer in enumerate(answers) if i != self.left_out)
 
@@ -144,7 +144,7 @@ def test_without_a_server_it_says_how_to_start_one(speech, capsys):
 
 
 class ReadsNothing(FakeLegonn):
-    def Translate(self, request, context):  # noqa: N802
+    def Translate(self, request, context):  # noqa: N802 - the protos' own name
         refuse(context, grpc.StatusCode.NOT_FOUND, "NO_ROUTE", "no module reads xx")
 
 

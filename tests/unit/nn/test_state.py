@@ -47,4 +47,4 @@ def test_stacking_joins_rows():
 
 def test_names_cannot_be_added():
     with pytest.raises(TypeError):
-        state(1).tensors["more"] = torch.zeros(1)  # type: ignore[index]
+        state(1).tensors["more"] = torch.zeros(1)  # type: ignore[index]  # on purpose

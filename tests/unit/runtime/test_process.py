@@ -141,10 +141,10 @@ def test_frames_come_out_as_they_went_in(pair):
     sender.start()
     assert [theirs.receive() for _ in payloads] == list(enumerate(payloads))
     sender.join()
-    ours.send(3, EncodeStep(None, 0, np.arange(5, dtype=np.float32)))  # type: ignore[arg-type]
+    ours.send(3, EncodeStep(None, 0, np.arange(5, dtype=np.float32)))  # type: ignore[arg-type]  # a stranger's slot
     frame = theirs.receive()
     assert frame is not None
-    assert frame[1].samples.tolist() == [0, 1, 2, 3, 4]  # type: ignore[attr-defined]
+    assert frame[1].samples.tolist() == [0, 1, 2, 3, 4]  # type: ignore[attr-defined]  # as sent
 
 
 @pytest.mark.parametrize("keep", [0, 2, 4, 9])

@@ -15,7 +15,7 @@ def toy(seed: int = 0) -> nn.Module:
 
 
 def optimizer_of(model: nn.Module, **more: object) -> MasterOptimizer:
-    return MasterOptimizer(model.named_parameters(), rate=1e-2, **more)  # type: ignore[arg-type]
+    return MasterOptimizer(model.named_parameters(), rate=1e-2, **more)  # type: ignore[arg-type] # settings by name
 
 
 def train(model: nn.Module, optimizer: MasterOptimizer, steps: range) -> float:

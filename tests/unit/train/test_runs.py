@@ -176,7 +176,7 @@ def test_another_language_starts_from_an_encoder(root, capsys):
     assert legonn_train(root, TEXT) == 0
     recipe = {k: v for k, v in TEXT.items() if k not in ("kind", "modules", "decoder")}
     recipe |= {"initial": "work/text/checkpoint.pt", "out": "work/other", "plain": ""}
-    trainer = TextTrainer(TextRecipe(**recipe), root=root)  # type: ignore[arg-type]
+    trainer = TextTrainer(TextRecipe(**recipe), root=root)  # type: ignore[arg-type] # from TOML
     assert "started from text: 44 source pieces shared" in capsys.readouterr().out
     theirs = torch.load(root / "work/text/checkpoint.pt", weights_only=True)["average"]
     ours = trainer.encoder.state_dict()
@@ -322,13 +322,13 @@ def test_a_text_run_resumes_exactly(root):
     found = []
     for broken in (False, True):
         out = f"work/run{broken}"
-        trainer = TextTrainer(TextRecipe(**(settings | {"out": out})), root=root)  # type: ignore[arg-type] # fmt: skip
+        trainer = TextTrainer(TextRecipe(**(settings | {"out": out})), root=root)  # type: ignore[arg-type] # from TOML # fmt: skip
         budget = Budget(0.0, steps=6, warmup_steps=2, save_steps=3)
         if broken:
-            trainer.backward = stopped(trainer)  # type: ignore[method-assign]
+            trainer.backward = stopped(trainer)  # type: ignore[method-assign] # the power fails
             with pytest.raises(KeyboardInterrupt):
                 TrainingLoop(trainer, budget, trainer.out).run()
-            trainer = TextTrainer(TextRecipe(**(settings | {"out": out})), root=root)  # type: ignore[arg-type] # fmt: skip
+            trainer = TextTrainer(TextRecipe(**(settings | {"out": out})), root=root)  # type: ignore[arg-type] # from TOML # fmt: skip
         TrainingLoop(trainer, budget, trainer.out).run()
         found.append(trainer.optimizer.masters)
     for name, values in found[0].items():

@@ -6,17 +6,17 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
-from legonn.admin import Admin, ModuleEvent
+from legonn._swap import parts
 from legonn.cli.connection import add_address
 from legonn.client import Client
 from legonn.errors import BadConfig
+from legonn.routes import Canary, ModuleEvent
 from legonn.streams import ModuleInfo
-from legonn.v1 import module_card_pb2
 
 HELP = "list, check, load, swap and watch the modules of the server"
 EXAMPLES = """examples:
@@ -89,37 +89,49 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _watch(arguments: argparse.Namespace) -> int:
-    with Admin(arguments.address) as admin:
-        _tell(admin.events(), as_json=arguments.json)
+    with Client(arguments.address) as client:
+        news = client.watch_modules()
+        next(news)  # all that was before
+        for one in news:
+            _tell(one.events, as_json=arguments.json)
     return 0
 
 
 def _load(arguments: argparse.Namespace) -> int:
-    with Admin(arguments.address) as admin:
-        info = admin.load(arguments.module, wait_s=min(arguments.timeout, 600.0))
-    print(json.dumps(asdict(info)) if arguments.json else f"{arguments.module} is {info.state}")
-    return 0
+    name, version = parts(arguments.module)
+    with Client(arguments.address) as client:
+        infos = client.load_module(name, version, wait_s=min(arguments.timeout, 600.0))
+    return _show_version(version, infos, as_json=arguments.json)
 
 
 def _unload(arguments: argparse.Namespace) -> int:
-    with Admin(arguments.address) as admin:
-        info = admin.unload(arguments.module, drain=arguments.drain)
-    print(json.dumps(asdict(info)) if arguments.json else f"{arguments.module} is {info.state}")
+    name, version = parts(arguments.module)
+    with Client(arguments.address) as client:
+        infos = client.unload_module(name, version, drain=arguments.drain)
+    return _show_version(version, infos, as_json=arguments.json)
+
+
+def _show_version(version: str, infos: Sequence[ModuleInfo], *, as_json: bool) -> int:
+    for info in infos:
+        if info.version == version:
+            text = f"{info.name}/{version} is {info.state}"
+            print(json.dumps(asdict(info)) if as_json else text)
     return 0
 
 
 def _swap(arguments: argparse.Namespace) -> int:
+    name, version = parts(arguments.module)
     canary = None
     if arguments.canary:
         try:
-            steps = [int(step) for step in arguments.canary.split(",")]
+            steps = tuple(int(step) for step in arguments.canary.split(","))
         except ValueError:
             raise BadConfig("--canary is written as percentages, such as 1,10,50,100") from None
-        canary = module_card_pb2.Canary(steps=steps)
-        canary.hold_duration.FromMilliseconds(round(arguments.hold * 1000))
-    with Admin(arguments.address) as admin:
-        events = admin.swap(
-            arguments.module,
+        canary = Canary(steps=steps, hold_s=arguments.hold)
+    with Client(arguments.address) as client:
+        events = client.swap_module(
+            name,
+            version,
             canary=canary,
             timeout_s=arguments.timeout,
             is_awaited=not arguments.no_wait,
@@ -131,7 +143,7 @@ def _swap(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _tell(events: Iterator[ModuleEvent], *, as_json: bool) -> None:
+def _tell(events: Iterable[ModuleEvent], *, as_json: bool) -> None:
     """Print what happens, as it happens."""
     for event in events:
         if as_json:

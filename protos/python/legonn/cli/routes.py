@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict
-
-from legonn.admin import Admin
+from legonn._swap import parts
 from legonn.cli.connection import add_address
+from legonn.client import Client
 from legonn.errors import BadConfig
-from legonn.v1 import module_card_pb2
+from legonn.routes import Canary, Route, RouteTable, Shadow
 
 HELP = "show and change which modules serve what"
 EXAMPLES = """examples:
@@ -24,7 +24,7 @@ EXAMPLES = """examples:
 A server that follows a routes file (`legonn serve --routes DIR`) writes changes to that file, or
 refuses them if it may not. docs/swap.md describes the file."""
 
-_MODALITIES = {"speech": module_card_pb2.MODALITY_SPEECH, "text": module_card_pb2.MODALITY_TEXT}
+_MODALITIES = ("speech", "text")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show = actions.add_parser("show", help="show the routes")
     show.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
     one = actions.add_parser("set", help="add or replace one route; its modules are in memory")
-    one.add_argument("modality", choices=sorted(_MODALITIES))
+    one.add_argument("modality", choices=_MODALITIES)
     for name in ("source", "target", "encoder", "decoder"):
         one.add_argument(name)
     one.add_argument("--model", default="", help="the name by which callers ask for it")
@@ -50,54 +50,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry out the action."""
-    with Admin(arguments.address, timeout_s=60.0) as admin:
+    with Client(arguments.address) as client:
         match arguments.action:
             case "set":
-                route = module_card_pb2.Route(
-                    modality=_MODALITIES[arguments.modality],
-                    source_language_code=arguments.source,
-                    target_language_code=arguments.target,
+                route = Route(
+                    task="",
+                    modality=arguments.modality.upper(),
+                    source_language=arguments.source,
+                    target_language=arguments.target,
                     encoder=arguments.encoder,
                     decoder=arguments.decoder,
                     model=arguments.model,
                 )
-                found = admin.set_route(route, expected_generation=arguments.expect)
+                found = client.set_route(route, expected_generation=arguments.expect)
             case "apply":
-                found = _apply(admin, arguments.file)
+                found = _apply(client, arguments.file)
             case _:
-                found = admin.routes()
+                found = client.routes()
     if arguments.json:
-        print(json.dumps(MessageToDict(found, preserving_proto_field_name=True)))
+        print(json.dumps(asdict(found), ensure_ascii=False))
         return 0
     for line in table(found):
         print(line)
     return 0
 
 
-def _apply(admin: Admin, file: Path) -> module_card_pb2.RouteTable:
+def _apply(client: Client, file: Path) -> RouteTable:
     """Load what a file names, then set its routes, each on top of the one before."""
     routes = read(file.read_text(encoding="utf-8"))
-    for module in sorted(
-        {getattr(part, side) for route in routes for part in _parts(route) for side in _SIDES}
-        - {""}
-    ):
-        admin.load(module, wait_s=540.0)
-    found = admin.routes()
+    sides = [
+        side
+        for route in routes
+        for one in (route, route.canary, route.shadow)
+        if one is not None
+        for side in (one.encoder, one.decoder)
+        if side
+    ]
+    for module in sorted(set(sides)):
+        client.load_module(*parts(module), wait_s=540.0)
+    found = client.routes()
     for route in routes:
-        found = admin.set_route(route, expected_generation=found.generation)
+        found = client.set_route(route, expected_generation=found.generation)
     return found
 
 
-_SIDES = ("encoder", "decoder")
-
-
-def _parts(
-    route: module_card_pb2.Route,
-) -> tuple[module_card_pb2.Route | module_card_pb2.Canary | module_card_pb2.Shadow, ...]:
-    return (route, route.canary, route.shadow)
-
-
-def read(text: str) -> list[module_card_pb2.Route]:
+def read(text: str) -> list[Route]:
     """The routes of a file in the form of docs/swap.md.
 
     Raises:
@@ -110,34 +107,34 @@ def read(text: str) -> list[module_card_pb2.Route]:
         raise BadConfig(f"the routes cannot be read: {error}") from error
 
 
-def _route(entry: dict[str, Any]) -> module_card_pb2.Route:
-    route = module_card_pb2.Route(
-        modality=_MODALITIES[entry["modality"]],
-        source_language_code=entry["source"],
-        target_language_code=entry["target"],
+def _route(entry: dict[str, Any]) -> Route:
+    if entry["modality"] not in _MODALITIES:
+        raise ValueError(f"a modality is speech or text, not {entry['modality']!r}")
+    return Route(
+        task="",
+        modality=entry["modality"].upper(),
+        source_language=entry["source"],
+        target_language=entry["target"],
         model=entry.get("model", ""),
         encoder=entry["encoder"],
         decoder=entry["decoder"],
+        canary=_canary(**entry["canary"]) if "canary" in entry else None,
+        shadow=Shadow(**entry["shadow"]) if "shadow" in entry else None,
     )
-    if "canary" in entry:
-        plan = dict(entry["canary"])
-        hold = plan.pop("hold_seconds", 60.0)
-        route.canary.CopyFrom(module_card_pb2.Canary(**plan))
-        route.canary.hold_duration.FromMilliseconds(round(hold * 1000))
-    if "shadow" in entry:
-        route.shadow.CopyFrom(module_card_pb2.Shadow(**entry["shadow"]))
-    return route
 
 
-def table(routes: module_card_pb2.RouteTable) -> list[str]:
+def _canary(*, hold_seconds: float = 60.0, steps: tuple[int, ...] = (), **plan: Any) -> Canary:
+    return Canary(hold_s=hold_seconds, steps=tuple(steps), **plan)
+
+
+def table(routes: RouteTable) -> list[str]:
     """The routes as aligned columns under a heading."""
     rows = [("INPUT", "LANGUAGES", "MODEL", "ENCODER", "DECODER", "BESIDE")]
     for one in routes.routes:
-        is_speech = one.modality == module_card_pb2.MODALITY_SPEECH
-        languages = dict.fromkeys((one.source_language_code, one.target_language_code))
+        languages = dict.fromkeys((one.source_language, one.target_language))
         rows.append(
             (
-                "speech" if is_speech else "text",
+                one.modality.lower(),
                 "→".join(languages),
                 one.model or "-",
                 one.encoder,
@@ -156,11 +153,11 @@ def table(routes: module_card_pb2.RouteTable) -> list[str]:
     return lines
 
 
-def _beside(route: module_card_pb2.Route) -> str:
+def _beside(route: Route) -> str:
     parts = []
-    if route.HasField("canary"):
+    if route.canary is not None:
         trial = f"{route.canary.encoder}+{route.canary.decoder}"
         parts.append(f"canary {trial} at {route.canary.weight_percent} % {route.canary.status}")
-    if route.HasField("shadow"):
+    if route.shadow is not None:
         parts.append(f"shadow {route.shadow.encoder}+{route.shadow.decoder}")
     return ", ".join(part.strip() for part in parts)

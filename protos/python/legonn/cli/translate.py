@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import TextIO
 
 from legonn._channel import BATCH_TEXTS
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.texts:
         return _translate(arguments.texts, arguments, total=len(arguments.texts))
     if arguments.file:
-        with open(arguments.file, encoding="utf-8-sig", newline="\n") as file:  # noqa: PTH123
+        with Path(arguments.file).open(encoding="utf-8-sig", newline="\n") as file:
             lines = list(_lines(file, arguments.file))
         return _translate(lines, arguments, total=len(lines))
     if hasattr(sys.stdin, "reconfigure"):
@@ -109,7 +110,7 @@ def _translate_batch(
     return [next(found) if text.strip() else "" for text in batch]
 
 
-def _print(text: str, result: str | LegonnError, as_json: bool) -> None:  # noqa: FBT001
+def _print(text: str, result: str | LegonnError, as_json: bool) -> None:  # noqa: FBT001 - private, its name says which
     translated = None if isinstance(result, LegonnError) else result
     if as_json:
         print(json.dumps({"source": text, "text": translated}, ensure_ascii=False))

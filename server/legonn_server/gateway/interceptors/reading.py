@@ -38,6 +38,7 @@ class ReadingInterceptor(CallInterceptor):
         if read is None:
             return handler
         wrapped = super()._wrapped(handler, method)
+        # A named tuple, which the types of gRPC do not say.
         return wrapped._replace(request_deserializer=_lenient(read))  # type: ignore[attr-defined,no-any-return]
 
     def _unary(self, inner: Any, method: str) -> Any:
