@@ -11,7 +11,7 @@ FIND_PACKAGES := PYTHONPATH=.:server:protos/python:loadtest
 
 define WRITE_LOCK
 import json
-print("# Every package of [server,train,triton,bench,deploy,dev] on Linux x86-64, CPython 3.11. Written by: make lock")
+print("# Every package of [server,train,triton,bench,deploy,fuzz,dev] on Linux x86-64, CPython 3.11. Written by: make lock")
 found = [item["metadata"] for item in json.load(open(".resolved.json"))["install"]]
 for item in sorted(found, key=lambda item: item["name"].lower()):
     if item["name"] != "legonn":
@@ -33,7 +33,7 @@ setup: ## one command from a clean machine to a working one (5 GB on disk, mostl
 
 lock: ## resolve all dependencies anew and write requirements.lock
 	$(PY) -m pip install --quiet --dry-run --ignore-installed --report - \
-	    ".[server,train,triton,bench,deploy,dev]" > .resolved.json
+	    ".[server,train,triton,bench,deploy,fuzz,dev]" > .resolved.json
 	$(PY) -c "$$WRITE_LOCK" > requirements.lock
 	@rm .resolved.json && echo "$$(grep -c == requirements.lock) packages"
 
@@ -169,3 +169,14 @@ bench-swap: ## p99 of partials during swaps over that before, in one run: make b
 .PHONY: chaos
 chaos: ## swaps, kills and hangs of a real engine under streams, fifty swaps in a row (minutes)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m chaos tests/chaos
+
+.PHONY: fuzz
+SECONDS ?= 60
+PROCESSES ?= 1
+fuzz: ## feed every door with anything for SECONDS=N; inputs that break one go to work/fuzz
+	@$(PY) -c "import atheris" 2>/dev/null \
+	    || $(PY) -m pip install --quiet --disable-pip-version-check -c requirements.lock atheris
+	@mkdir -p work/fuzz
+	$(FIND_PACKAGES) OMP_NUM_THREADS=1 $(PY) -m tests.fuzz.run --seconds $(SECONDS) \
+	    --processes $(PROCESSES) --json work/fuzz/latest.json
+	SEQUENCES=$$(($(SECONDS) / 2 + 1)) $(PY) -m pytest -q tests/property/test_gateway_machine.py

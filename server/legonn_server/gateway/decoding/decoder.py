@@ -69,7 +69,8 @@ class AudioDecoder:
                         raise BadAudio(content.decode())
                     case Kind.HUNGRY | Kind.DONE:
                         return
-        except (TimeoutError, asyncio.IncompleteReadError, ConnectionError):
+        except (TimeoutError, asyncio.IncompleteReadError, ConnectionError, ValueError):
+            # A ValueError is a message that no reader of ours writes: a file took it over.
             raise BadAudio("the file could not be read: its reader gave up on it") from None
 
     async def _message(self) -> tuple[Kind, bytes]:

@@ -145,9 +145,12 @@ def _read(inbox: _Inbox, channel: socket.socket, container: Container) -> None:
         if not streams:
             raise _BadFile(f"the {form.title} file holds no audio")
         stream = streams[0]
-        if stream.codec_context.name not in form.codecs:
-            raise _BadFile(f"the {form.title} file holds {stream.codec_context.name}")
-        stream.codec_context.thread_count = 1
+        # None for a codec that FFmpeg does not know, whatever the library's types say.
+        codec: av.AudioCodecContext | None = stream.codec_context
+        if codec is None or codec.name not in form.codecs:
+            named = codec.name if codec else "audio of an unknown kind"
+            raise _BadFile(f"the {form.title} file holds {named}")
+        codec.thread_count = 1
         declared = (file.duration or 0) / av.time_base
         seconds = 0.0
         for rate, samples in _samples(file, stream):
