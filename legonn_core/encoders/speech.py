@@ -1,9 +1,9 @@
 """The streaming speech encoder: chunks of samples in, English marginals out, memory as a value.
 
 Whisper's convolutions and Transformer trunk (arXiv 2212.04356) made chunk-causal, length control
-to 12.5 rows a second, conformer layers, and a CTC head. Everything before a chunk's end is visible
-up to a fixed left context, nothing after it; the length controller alone waits for a few frames
-more, so a step emits the rows whose right context is complete.
+to 12.5 rows a second (25 for phones), conformer layers, and a CTC head. Everything before a chunk's
+end is visible up to a fixed left context, nothing after it; the length controller alone waits for a
+few frames more, so a step emits the rows whose right context is complete.
 
 Frames are counted at three rates: mel (100 Hz), trunk (50 Hz), stacked pairs (25 Hz).
 """
@@ -23,8 +23,8 @@ from legonn_core.nn.positions import sinusoids
 from legonn_core.nn.state import EncoderState
 from legonn_core.nn.transformer import KeysValues, TransformerLayer
 
-ROW_SAMPLES = 8 * HOP
-"""Samples a row stands for: 80 ms, 12.5 rows a second."""
+PAIR_SAMPLES = 4 * HOP
+"""Samples of a stacked pair of trunk frames: 40 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,11 @@ class SpeechEncoderShape:
         num_classes: V, interface classes with blank.
         width: Of Whisper's trunk.
         row_width: Of everything after length control.
-        chunk_rows: Rows a chunk; a chunk lasts ``chunk_rows * 80`` ms.
+        chunk_rows: Rows a chunk; a chunk lasts ``chunk_rows * pairs_per_row * 40`` ms.
         left_chunks: How many earlier chunks every layer sees.
-        right_pairs: Look-ahead of the length controller in 40 ms pairs; even.
+        right_pairs: Look-ahead of the length controller in 40 ms pairs; whole rows.
         max_chunks: Longest segment.
+        pairs_per_row: 40 ms pairs that a row stands for: 2 makes 12.5 rows a second, 1 makes 25.
     """
 
     num_classes: int
@@ -57,27 +58,45 @@ class SpeechEncoderShape:
     right_pairs: int = 4
     max_chunks: int = 46
     dropout: float = 0.0
+    pairs_per_row: int = 2
 
     def __post_init__(self) -> None:
-        if self.right_pairs % 2 or not 0 <= self.held_rows < self.chunk_rows:
+        if self.pairs_per_row < 1:
+            raise ValueError(f"pairs_per_row is {self.pairs_per_row}, not positive")
+        if self.right_pairs % self.pairs_per_row or not 0 <= self.held_rows < self.chunk_rows:
             raise ValueError(
-                f"right_pairs is {self.right_pairs}, not even or not less than a chunk"
+                f"right_pairs is {self.right_pairs}, not whole rows or not less than a chunk"
             )
-        if self.left_pairs + self.right_pairs > 2 * self.chunk_rows + 1:
+        if self.left_pairs + self.right_pairs > self.chunk_pairs + 1:
             raise ValueError(
                 f"left_pairs and right_pairs are {self.left_pairs} and {self.right_pairs}:"
-                f" a stream keeps one chunk of {2 * self.chunk_rows} pairs"
+                f" a stream keeps one chunk of {self.chunk_pairs} pairs"
             )
+
+    @property
+    def row_samples(self) -> int:
+        """Samples a row stands for."""
+        return self.pairs_per_row * PAIR_SAMPLES
+
+    @property
+    def row_frames(self) -> int:
+        """Trunk frames a row stands for."""
+        return 2 * self.pairs_per_row
+
+    @property
+    def chunk_pairs(self) -> int:
+        """Pairs of one step."""
+        return self.chunk_rows * self.pairs_per_row
 
     @property
     def chunk_samples(self) -> int:
         """Samples of one step."""
-        return self.chunk_rows * ROW_SAMPLES
+        return self.chunk_rows * self.row_samples
 
     @property
     def held_rows(self) -> int:
         """Rows at the newest edge that wait for their right context."""
-        return self.right_pairs // 2
+        return self.right_pairs // self.pairs_per_row
 
 
 class SpeechEncoder(nn.Module):
@@ -91,7 +110,7 @@ class SpeechEncoder(nn.Module):
         self.log_mel = LogMel()
         self.conv1 = nn.Conv1d(NUM_MELS, shape.width, 3)
         self.conv2 = nn.Conv1d(shape.width, shape.width, 3, stride=2)
-        frames = shape.max_chunks * shape.chunk_rows * 4
+        frames = shape.max_chunks * shape.chunk_rows * shape.row_frames
         self.register_buffer("positions", sinusoids(frames, shape.width), persistent=False)
         self.layers = nn.ModuleList(
             TransformerLayer(
@@ -105,7 +124,7 @@ class SpeechEncoder(nn.Module):
             shape.row_width,
             shape.row_heads,
             numerator=1,
-            denominator=2,
+            denominator=shape.pairs_per_row,
             left=shape.left_pairs,
             right=shape.right_pairs,
             is_band=True,
@@ -130,6 +149,7 @@ class SpeechEncoder(nn.Module):
             return weight.new_zeros(num_rows, *size)
 
         past = shape.left_chunks * shape.chunk_rows
+        frames = past * shape.row_frames
         head = shape.width // shape.num_heads
         row_head = shape.row_width // shape.row_heads
         tensors = {
@@ -137,11 +157,11 @@ class SpeechEncoder(nn.Module):
             "samples": zeros(HISTORY),
             "mels": zeros(2, NUM_MELS),
             "frames": zeros(1, shape.width),
-            "pairs": zeros(2 * shape.chunk_rows, shape.row_width),
+            "pairs": zeros(shape.chunk_pairs, shape.row_width),
         }
         for i in range(shape.layers):
-            tensors[f"keys_{i}"] = zeros(shape.num_heads, 4 * past, head)
-            tensors[f"values_{i}"] = zeros(shape.num_heads, 4 * past, head)
+            tensors[f"keys_{i}"] = zeros(shape.num_heads, frames, head)
+            tensors[f"values_{i}"] = zeros(shape.num_heads, frames, head)
         for i in range(shape.row_layers):
             tensors[f"row_keys_{i}"] = zeros(shape.row_heads, past, row_head)
             tensors[f"row_values_{i}"] = zeros(shape.row_heads, past, row_head)
@@ -178,7 +198,7 @@ class SpeechEncoder(nn.Module):
             new[f"keys_{i}"] = joined.keys[:, :, frames:]
             new[f"values_{i}"] = joined.values[:, :, frames:]
         pairs = torch.cat([state["pairs"], self._pairs(self.trunk_norm(x))], dim=1)
-        size = 2 * shape.chunk_rows
+        size = shape.chunk_pairs
         new["pairs"] = pairs[:, size:]
         x = self.length(
             pairs,
@@ -258,7 +278,8 @@ class SpeechEncoder(nn.Module):
         x = x + self.positions[: x.shape[1]]
         own = chunks * shape.chunk_rows
         left = shape.left_chunks * shape.chunk_rows
-        mask = self._chunk_mask(x.shape[1], own * 4, size * 4, left * 4, shift=0)
+        each = shape.row_frames
+        mask = self._chunk_mask(x.shape[1], own * each, size * each, left * each, shift=0)
         for layer in self.layers:
             x = layer(x, mask=mask, positions=None)
         result: Tensor = self.trunk_norm(x)
@@ -273,8 +294,8 @@ class SpeechEncoder(nn.Module):
         own = chunks * shape.chunk_rows
         left = shape.left_chunks * shape.chunk_rows
         x = self._pairs(features)
-        rows = torch.arange(x.shape[1] // 2, device=x.device)
-        x = self.length(x, rows, start=0, stop=own * 2)
+        rows = torch.arange(x.shape[1] // shape.pairs_per_row, device=x.device)
+        x = self.length(x, rows, start=0, stop=own * shape.pairs_per_row)
         mask = self._chunk_mask(len(rows), own, size, left, shift=shape.held_rows)
         for layer in self.row_layers:
             past = KeysValues(

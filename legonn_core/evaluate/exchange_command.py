@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from legonn_core.evaluate.exchange import Heard, Report, exchanged, gaps
+from legonn_core.evaluate.material import read_samples
 from legonn_core.evaluate.result import Result
 from legonn_core.evaluate.systems import (
     Reader,
@@ -17,7 +18,7 @@ from legonn_core.evaluate.systems import (
 )
 from legonn_core.interface.reference import ModuleRef
 from legonn_core.runtime.decoder_engine import PEAKS
-from legonn_core.scoring.sets import BadSet, read_text_set
+from legonn_core.scoring.sets import BadSet, SpeechSet, read_speech_set, read_text_set
 from legonn_core.search.joint import JointSettings
 
 
@@ -64,10 +65,20 @@ def participants(arguments: argparse.Namespace) -> tuple[list[Writer], list[Read
 def _heard(chosen: str, writers: Sequence[Writer], limit: int | None) -> list[Heard]:
     path, colon, language = chosen.rpartition(":")
     if not colon:
-        raise BadSet(f"{chosen}: write FILE:LANGUAGE")
+        return _listened(read_speech_set(Path(chosen), limit=limit), writers)
     texts = read_text_set(Path(path), language, limit=limit)
     return [
         Heard(writer, texts.name, texts.references, tuple(writer.read(texts.sources)))
         for writer in writers
         if writer.source is not None
+    ]
+
+
+def _listened(recordings: SpeechSet, writers: Sequence[Writer]) -> list[Heard]:
+    samples = [read_samples(recording.path) for recording in recordings.recordings]
+    references = tuple(recording.normalized for recording in recordings.recordings)
+    return [
+        Heard(writer, recordings.name, references, tuple(writer.hear(samples)))
+        for writer in writers
+        if writer.source is None
     ]

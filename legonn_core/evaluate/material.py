@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from legonn_core.errors import BadAudio
 from legonn_core.evaluate.pipeline import Rows, speech_rows, text_rows
@@ -54,6 +56,21 @@ def read_text(encoder: LoadedModule, chosen: TextSet) -> Material:
     return Material(encoder, chosen.name, chosen.references, rows)
 
 
+def read_samples(path: Path) -> NDArray[np.float32]:
+    """Samples (N,) of a recording.
+
+    Raises:
+        BadAudio: If it is not 16 kHz mono.
+    """
+    samples, rate = soundfile.read(path, dtype="float32")
+    if rate != SAMPLE_RATE or samples.ndim != 1:
+        raise BadAudio(
+            f"{path}: {rate} Hz with {samples.ndim} axes; evaluation reads 16 kHz"
+            " mono (ffmpeg -i IN -ar 16000 -ac 1 OUT.flac)"
+        )
+    return np.asarray(samples)
+
+
 def read_speech(encoder: LoadedModule, chosen: SpeechSet) -> Material:
     """Encode recordings chunk by chunk, as a stream would be; too long ones are left out.
 
@@ -62,12 +79,7 @@ def read_speech(encoder: LoadedModule, chosen: SpeechSet) -> Material:
     """
     references, rows, counts, skipped = [], [], [], []
     for recording in chosen.recordings:
-        samples, rate = soundfile.read(recording.path, dtype="float32")
-        if rate != SAMPLE_RATE or samples.ndim != 1:
-            raise BadAudio(
-                f"{recording.path}: {rate} Hz with {samples.ndim} axes; evaluation reads 16 kHz"
-                " mono (ffmpeg -i IN -ar 16000 -ac 1 OUT.flac)"
-            )
+        samples = read_samples(recording.path)
         try:
             blocks = speech_rows(encoder, samples)
         except ValueError as error:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from legonn_core.decoders.decoder import Decoder, DecoderShape
-from legonn_core.encoders.speech import ROW_SAMPLES, SpeechEncoder, SpeechEncoderShape
+from legonn_core.encoders.speech import SpeechEncoder, SpeechEncoderShape
 from legonn_core.encoders.text import TextEncoder, TextEncoderShape
 from legonn_core.errors import BadModule, UnknownModule, VocabularyMismatch
 from legonn_core.features.log_mel import SAMPLE_RATE
@@ -196,7 +196,11 @@ def _source_pieces(
 def _check_geometry(card: ModuleCard, network: SpeechEncoder, ref: ModuleRef) -> None:
     """Gateways cut audio by the card, engines by the network: they must agree."""
     assert card.chunk is not None
-    ours = (SAMPLE_RATE, network.shape.chunk_samples, 1000 * ROW_SAMPLES / SAMPLE_RATE)
+    ours = (
+        SAMPLE_RATE,
+        network.shape.chunk_samples,
+        1000 * network.shape.row_samples / SAMPLE_RATE,
+    )
     said = (card.chunk.sample_rate_hertz, card.chunk.chunk_samples, card.chunk.row_ms)
     if ours != said:
         raise BadModule(

@@ -23,6 +23,8 @@ from legonn_core.interface.reference import ModuleRef
 from legonn_core.interface.tables import TableError, read_table
 from legonn_core.train import recipe_file
 from legonn_core.train.calibrate import calibrated_module
+from legonn_core.train.chain import ChainRecipe
+from legonn_core.train.chain_trainer import ChainTrainer
 from legonn_core.train.composition_trainer import CompositionRecipe, CompositionTrainer
 from legonn_core.train.loop import CHECKPOINT, averaged_checkpoints
 from legonn_core.train.package import (
@@ -33,6 +35,7 @@ from legonn_core.train.package import (
     write_module,
 )
 from legonn_core.train.packing import PackRecipe, PackTrainer
+from legonn_core.train.phones_trainer import PhonesRecipe, PhonesTrainer
 from legonn_core.train.pieces import PiecesRecipe, PiecesTrainer
 from legonn_core.train.repackage import fine_tuned
 from legonn_core.train.speech_trainer import SpeechRecipe, SpeechTrainer
@@ -53,7 +56,8 @@ recipe that trains.
 """
 
 TrainedRecipe = TextRecipe | SpeechRecipe | CompositionRecipe
-Recipe = TrainedRecipe | PiecesRecipe | PackRecipe
+Experiment = ChainRecipe | PhonesRecipe
+Recipe = TrainedRecipe | Experiment | PiecesRecipe | PackRecipe
 
 KINDS = {
     "text": (TextRecipe, TextTrainer),
@@ -61,6 +65,8 @@ KINDS = {
     "vocabulary": (PiecesRecipe, PiecesTrainer),
     "pieces": (PiecesRecipe, PiecesTrainer),
     "composition": (CompositionRecipe, CompositionTrainer),
+    "chain": (ChainRecipe, ChainTrainer),
+    "phones": (PhonesRecipe, PhonesTrainer),
     "pack": (PackRecipe, PackTrainer),
 }
 
@@ -94,7 +100,9 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         content = recipe_file.read(arguments.recipe, arguments.changes)
         recipe, trainer, described = read_recipe(content, minutes=arguments.minutes)
-        if arguments.package and not isinstance(recipe, PiecesRecipe | PackRecipe):
+        if arguments.package and isinstance(recipe, Experiment):
+            raise BadConfig("a run of this kind is no module: legonn evaluate exchange reads it")
+        if arguments.package and isinstance(recipe, TrainedRecipe):
             for entry in described:
                 _package(entry, recipe, arguments)
             return 0

@@ -107,6 +107,11 @@ class Composition(nn.Module):
         self.decoder = decoder
         self.boundaries = tuple(boundaries)
 
+    @property
+    def readers(self) -> list[MarginalEncoder]:
+        """The modules in the middle, in order."""
+        return [one for one in self.middle if isinstance(one, MarginalEncoder)]
+
     def mixture(
         self, reader: Ingestor, handed: Handed, boundary: Boundary
     ) -> tuple[Tensor, Tensor]:
@@ -131,8 +136,7 @@ class Composition(nn.Module):
     def hand_on(self, *inputs: Tensor) -> list[Handed]:
         """What every module but the decoder hands on, in order."""
         handed = [Handed(*self.encoder(*inputs))]
-        for module, boundary in zip(self.middle, self.boundaries, strict=False):
-            assert isinstance(module, MarginalEncoder)
+        for module, boundary in zip(self.readers, self.boundaries, strict=False):
             mixed, rows = self.mixture(module.ingestor, handed[-1], boundary)
             handed.append(Handed(*module(mixed, rows)))
         return handed

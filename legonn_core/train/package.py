@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from legonn_core.encoders.speech import ROW_SAMPLES, SpeechEncoder, SpeechEncoderShape
+from legonn_core.encoders.speech import SpeechEncoder, SpeechEncoderShape
 from legonn_core.features.log_mel import HOP, SAMPLE_RATE
 from legonn_core.interface.card import (
     Calibration,
@@ -71,7 +71,7 @@ def averaged_part(checkpoint: Path, part: str) -> dict[str, Tensor]:
 
 def part_of(saved: dict[str, Tensor], part: str) -> dict[str, Tensor]:
     """The weights of one part by their own names; all of them where there are no parts."""
-    prefix = f"{part}."
+    prefix = f"{part}." if part else ""
     found = {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
     return found or dict(saved)
 
@@ -96,7 +96,7 @@ def write_module(store: Path, packaging: Packaging, parameters: dict[str, Tensor
         fingerprint=vocabulary.fingerprint,
         num_classes=len(vocabulary),
         blank=vocabulary.blank,
-        rows_per_second=SAMPLE_RATE / ROW_SAMPLES if is_speech else None,
+        rows_per_second=1000.0 / _geometry(packaging).row_ms if is_speech else None,
         rows_per_token=_rows_per_token(packaging) if is_text else None,
         top_k=TOP_K,
     )
@@ -148,7 +148,7 @@ def _geometry(packaging: Packaging) -> ChunkGeometry:
         chunk_samples=shape.chunk_samples,
         left_context_ms=1000.0 * shape.left_chunks * shape.chunk_samples / SAMPLE_RATE,
         lookahead_ms=1000.0 * shape.right_pairs * 4 * HOP / SAMPLE_RATE,
-        row_ms=1000.0 * ROW_SAMPLES / SAMPLE_RATE,
+        row_ms=1000.0 * shape.row_samples / SAMPLE_RATE,
     )
 
 

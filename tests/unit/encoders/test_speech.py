@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from legonn_core.encoders.speech import ROW_SAMPLES, SpeechEncoder, SpeechEncoderShape
+from legonn_core.encoders.speech import SpeechEncoder, SpeechEncoderShape
 from tests.support.tiny import NUM_CLASSES, SPEECH_SHAPE, speech, speech_encoder
 
 SIZE = SPEECH_SHAPE.chunk_samples
@@ -26,13 +26,15 @@ def recordings(*lengths: int) -> torch.Tensor:
 def test_geometry():
     shape = SpeechEncoderShape(100)
     assert (shape.chunk_samples, shape.held_rows) == (10240, 2)  # 640 ms, 160 ms
-    assert ROW_SAMPLES == 1280
+    assert shape.row_samples == 1280
+    phones = replace(shape, chunk_rows=16, pairs_per_row=1)
+    assert (phones.chunk_samples, phones.held_rows, phones.row_samples) == (10240, 4, 640)
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"right_pairs": 3}, "right_pairs is 3, not even"),
+        ({"right_pairs": 3}, "right_pairs is 3, not whole rows"),
         ({"right_pairs": 8}, "not less than a chunk"),
         ({"left_pairs": 6}, "a stream keeps one chunk of 8 pairs"),
     ],
@@ -108,3 +110,20 @@ def test_gradients_reach_every_parameter():
     logits.square().sum().backward()
     silent = [name for name, p in network.named_parameters() if p.grad is None]
     assert not silent
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("pairs", [1, 2])
+def test_a_stream_of_any_row_rate_reads_what_the_whole_recording_gives(pairs):
+    shape = replace(SPEECH_SHAPE, pairs_per_row=pairs, chunk_rows=8 // pairs)
+    network = speech_encoder(seed=4, shape=shape)
+    whole, rows = network(recordings(5), torch.tensor([5]))
+    state, streamed = network.start(1), []
+    for chunk in recordings(5).split(SIZE, dim=1):
+        logits, state = network.step(chunk, state)
+        streamed.append(logits[0])
+    heard = torch.cat(streamed)[shape.held_rows :]
+    assert len(heard) == int(rows[0]) == 5 * shape.chunk_rows - shape.held_rows
+    torch.testing.assert_close(
+        heard.softmax(-1), whole[0, : len(heard)].softmax(-1), atol=1e-5, rtol=0
+    )

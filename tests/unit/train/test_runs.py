@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import shutil
-import tarfile
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-import soundfile
 import tomli_w
 import torch
 
@@ -32,10 +28,8 @@ from tests.support.tiny import (
     GERMAN_TEXT,
     SPEECH_SHAPE,
     TEXT_SHAPE,
-    speech,
-    speech_encoder,
 )
-from tests.support.whisper_file import trunk_tensors, write
+from tests.support.training import write_training_data
 
 SKIPPED = {"num_classes", "source_pieces", "dropout"}
 TEXT: dict[str, object] = {
@@ -84,26 +78,7 @@ SPEECH: dict[str, object] = {
 @pytest.fixture
 def root(tiny_store, tmp_path, monkeypatch):
     """A folder with data to learn from, as the working directory."""
-    shutil.copytree(tiny_store / "en", tmp_path / "modules/en")
-    shutil.copy(tiny_store / "text-de/1/source.model", tmp_path / "source.model")
-    pairs = [f"{de}\t{en}\tmade up" for de in GERMAN_TEXT for en in ENGLISH[:4]]
-    (tmp_path / "pairs.tsv").write_text("\n".join(pairs) + "\n", encoding="utf-8")
-    plain = [f"{text}\tmade up" for text in ENGLISH]
-    (tmp_path / "plain.tsv").write_text("\n".join(plain) + "\n", encoding="utf-8")
-    write(tmp_path / "whisper.bin", trunk_tensors(speech_encoder(seed=7)))
-    with (tmp_path / "set.tsv").open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        table.writerow(("path", "pc_match", "pc"))
-        table.writerows((f"{i}.wav", "1.0", text) for i, text in enumerate(ENGLISH))
-    with tarfile.open(tmp_path / "set.tar", "w") as archive:
-        for i in range(len(ENGLISH)):
-            audio = io.BytesIO()
-            soundfile.write(audio, speech(9000, seed=i), 16000, format="WAV")
-            member = tarfile.TarInfo(f"{i}.wav")
-            member.size = len(audio.getvalue())
-            audio.seek(0)
-            archive.addfile(member, audio)
-    soundfile.write(tmp_path / "golden.flac", speech(50_000, seed=3), 16000)
+    write_training_data(tmp_path, tiny_store)
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     torch.set_flush_denormal(False)
