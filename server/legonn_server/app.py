@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import sys
@@ -337,6 +338,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         try:
             if starting.done():
                 starting.result()
+                _settle_memory()
                 announce(_ready_line(gateway, metrics_address))
                 await _follow(gateway, states, stopping)
             starting.cancel()
@@ -344,6 +346,17 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         finally:
             stopping.cancel()
             await _stop(gateway, signals)
+
+
+def _settle_memory() -> None:
+    """Look less often for garbage in cycles, and never again among what lives as long as we do.
+
+    By default every 700 new objects start a look, and each tenth of those a longer one: that is
+    4 % of the time of a loaded gateway, in pauses. Streams leave few cycles behind.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _watch_processes(registry: CollectorRegistry, backend: Backend) -> None:

@@ -84,9 +84,9 @@ class Timeline:
 
     def offset(self, model_sample: int) -> Duration:
         """The same as a message."""
-        found = Duration()
-        found.FromNanoseconds(self.nanoseconds(model_sample))
-        return found
+        # Not FromNanoseconds, which checks what cannot be here and takes five times as long.
+        seconds, nanos = divmod(self.nanoseconds(model_sample), 1_000_000_000)
+        return Duration(seconds=seconds, nanos=nanos)
 
 
 @dataclass(frozen=True, slots=True)

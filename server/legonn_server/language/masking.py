@@ -61,6 +61,8 @@ class WordStyle:
 
 def is_hesitation(word: str) -> bool:
     """Whether a word, with whatever punctuation stands about it, is a sound of thinking."""
+    if len(word) > 3 and word.isalpha():
+        return False  # Nearly every word: longer than any of them, and nothing to take off.
     bare = word.strip(".,;:!?…-–—\"'")
     return bare.lower() in _HESITATIONS and not (bare.isupper() and len(bare) > 1)
 

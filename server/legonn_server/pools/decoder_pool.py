@@ -6,8 +6,10 @@ import asyncio
 from dataclasses import dataclass
 from time import perf_counter
 
+import prometheus_client
+
 from legonn_core.errors import QueueFull
-from legonn_core.runtime.messages import DecodeJob, DecodeResult
+from legonn_core.runtime.messages import DecodeJob, DecodeKind, DecodeResult, ModuleRef
 from legonn_core.runtime.plan import LIVE
 from legonn_server.backends.protocol import Backend
 from legonn_server.telemetry.metrics import Metrics
@@ -31,6 +33,14 @@ class DecoderLimits:
             raise ValueError("max_in_flight must be at least 1, max_waiting at least 0")
 
 
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """The metrics of one version's decodes of one kind, looked up once."""
+
+    wait: prometheus_client.Histogram
+    duration: prometheus_client.Histogram
+
+
 class DecoderPool:
     """The replicas of the decoders behind one ``submit``."""
 
@@ -40,6 +50,8 @@ class DecoderPool:
         self._limits = limits
         self._in_flight = asyncio.Semaphore(limits.max_in_flight)
         self._num_waiting = 0
+        self._series: dict[tuple[ModuleRef, DecodeKind], _Series] = {}
+        self._generation = metrics.generation
 
     async def submit(self, job: DecodeJob) -> DecodeResult:
         """Decode one segment.
@@ -65,10 +77,28 @@ class DecoderPool:
             self._in_flight.release()
 
     async def _decode(self, job: DecodeJob, started: float) -> DecodeResult:
-        kind = job.kind.name.lower()
-        self._metrics.decoder_queue.labels(kind).observe(perf_counter() - started)
-        with self._metrics.decoder_in_flight.track_inprogress():
+        series = self._of(job.module, job.kind)
+        series.wait.observe(perf_counter() - started)
+        in_flight = self._metrics.decoder_in_flight
+        in_flight.inc()
+        try:
             result = await self._backend.decode(job)
-        labels = (job.module.name, job.module.version, kind)
-        self._metrics.decoder_duration.labels(*labels).observe(perf_counter() - started)
+        finally:
+            in_flight.dec()
+        series.duration.observe(perf_counter() - started)
         return result
+
+    def _of(self, ref: ModuleRef, kind: DecodeKind) -> _Series:
+        metrics = self._metrics
+        if self._generation != metrics.generation:
+            # A version's series went: what is kept of it would count where nobody looks.
+            self._series.clear()
+            self._generation = metrics.generation
+        key = (ref, kind)
+        if key not in self._series:
+            name = kind.name.lower()
+            self._series[key] = _Series(
+                metrics.decoder_queue.labels(name),
+                metrics.decoder_duration.labels(ref.name, ref.version, name),
+            )
+        return self._series[key]

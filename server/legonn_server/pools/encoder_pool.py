@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from time import perf_counter
+
+import prometheus_client
 
 from legonn_core.runtime.messages import (
     EncodeResult,
@@ -17,6 +20,16 @@ from legonn_server.backends.protocol import Backend
 from legonn_server.telemetry.metrics import Metrics
 
 
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """The metrics of one version, looked up once: a look-up costs more than what it counts."""
+
+    step: prometheus_client.Histogram
+    audio: prometheus_client.Counter
+    rows: prometheus_client.Counter
+    blank_rows: prometheus_client.Counter
+
+
 class EncoderPool:
     """Opens and closes slots, sends chunks and sentences to the replica that serves them.
 
@@ -27,6 +40,8 @@ class EncoderPool:
         self._backend = backend
         self._metrics = metrics
         self._num_open: Counter[ModuleRef] = Counter()
+        self._series: dict[ModuleRef, _Series] = {}
+        self._generation = metrics.generation
 
     async def open(self, encoder: ModuleDescription) -> SlotRef:
         """Take a slot; whoever opened it must close it."""
@@ -38,10 +53,10 @@ class EncoderPool:
         """Feed one chunk."""
         started = perf_counter()
         result = await self._backend.step(request)
-        ref = request.slot.module
-        self._metrics.encoder_step.labels(ref.name, ref.version).observe(perf_counter() - started)
-        self._metrics.audio_processed.labels(ref.name).inc(len(request.samples) / sample_rate)
-        self._count_rows(ref, result)
+        series = self._of(request.slot.module)
+        series.step.observe(perf_counter() - started)
+        series.audio.inc(len(request.samples) / sample_rate)
+        _count_rows(series, result)
         return result
 
     async def close(self, slot: SlotRef) -> None:
@@ -53,9 +68,9 @@ class EncoderPool:
         """Encode one sentence."""
         started = perf_counter()
         result = await self._backend.encode_text(request)
-        ref = request.module
-        self._metrics.encoder_step.labels(ref.name, ref.version).observe(perf_counter() - started)
-        self._count_rows(ref, result)
+        series = self._of(request.module)
+        series.step.observe(perf_counter() - started)
+        _count_rows(series, result)
         return result
 
     def _hold(self, ref: ModuleRef, change: int) -> None:
@@ -63,9 +78,24 @@ class EncoderPool:
         self._num_open[ref] += change
         self._metrics.encoder_slots.labels(ref.name, ref.version).set(self._num_open[ref])
 
-    def _count_rows(self, ref: ModuleRef, result: EncodeResult) -> None:
-        """What crossed the interface; texts come without a blank probability a row."""
-        labels = (ref.name, ref.version)
-        self._metrics.interface_rows.labels(*labels).inc(result.num_rows)
-        num_blank = sum(blank > 0.5 for blank in result.blank_probs)
-        self._metrics.interface_blank_rows.labels(*labels).inc(num_blank)
+    def _of(self, ref: ModuleRef) -> _Series:
+        metrics = self._metrics
+        if self._generation != metrics.generation:
+            # A version's series went: what is kept of it would count where nobody looks.
+            self._series.clear()
+            self._generation = metrics.generation
+        if ref not in self._series:
+            labels = (ref.name, ref.version)
+            self._series[ref] = _Series(
+                metrics.encoder_step.labels(*labels),
+                metrics.audio_processed.labels(ref.name),
+                metrics.interface_rows.labels(*labels),
+                metrics.interface_blank_rows.labels(*labels),
+            )
+        return self._series[ref]
+
+
+def _count_rows(series: _Series, result: EncodeResult) -> None:
+    """What crossed the interface; texts come without a blank probability a row."""
+    series.rows.inc(result.num_rows)
+    series.blank_rows.inc(sum(blank > 0.5 for blank in result.blank_probs))

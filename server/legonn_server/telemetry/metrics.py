@@ -31,11 +31,13 @@ class Metrics:
 
     Attributes:
         families: Every metric by its room, in the order of declaration: what the page is made of.
+        generation: Counts up when series go, so that whoever keeps some knows to look them up anew.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
         self.families: dict[str, list[Family]] = {}
+        self.generation = 0
         self._room = ""
         self._by_module: list[Family] = []
         self._declare_calls()
@@ -216,6 +218,7 @@ class Metrics:
 
     def forget_module(self, name: str, version: str) -> None:
         """Drop the series of a version that left memory, so that swaps do not add up series."""
+        self.generation += 1
         for family in self._by_module:
             names = family._labelnames
             known = {"module": name, "version": version}
