@@ -15,6 +15,7 @@ import json
 import math
 import os
 import platform
+import random
 import resource
 import sys
 import time
@@ -34,6 +35,7 @@ from legonn_loadtest.promises import PromiseCheck
 
 METHOD = "/legonn.v1.SpeechService/StreamingRecognize"
 CHUNK_MS = 100
+SPREAD_S = 1.0
 STREAMS_A_CONNECTION = 50
 LATE_MS = 5.0
 """A generator whose messages leave later than this (p99) measured itself."""
@@ -59,13 +61,22 @@ def messages(clip: Clip, seconds: float) -> list[bytes]:
 
 
 def calls(num_streams: int, seconds: float, *, began: float) -> list[Call]:
-    """Streams whose messages are spread evenly over a period."""
-    period = CHUNK_MS / 1000
-    lines = [messages(clip, seconds) for clip in load_clips(SpeechLoad())]
-    return [
-        Call(lines[number % len(lines)], began + period * (number / num_streams), period)
-        for number in range(num_streams)
-    ]
+    """Streams of random phase: they begin within a second, each somewhere in its recording.
+
+    Streams that are in step would all end their segments in the same tenth of a second, which no
+    callers do.
+    """
+    dice = random.Random(num_streams)
+    clips = load_clips(SpeechLoad())
+    unit = 2 * RATE_HERTZ // 100
+    found = []
+    for number in range(num_streams):
+        content = clips[number % len(clips)].content
+        turn = unit * dice.randrange(len(content) // unit)
+        line = Clip(content[turn:] + content[:turn], "")
+        start = began + dice.random() * SPREAD_S
+        found.append(Call(messages(line, seconds), start, CHUNK_MS / 1000))
+    return found
 
 
 def read(call: Call, latencies: Latencies, *, since: float) -> list[str]:

@@ -38,7 +38,7 @@ class StablePrefix:
     def text(self) -> str:
         """Believed text; grows at its end only."""
         # A bare word mark has no text, nor has a word that is not to be shown.
-        return " ".join(word.text for word in self.words if word.text)
+        return " ".join([word.text for word in self.words if word.text])
 
     @property
     def last_position(self) -> int:

@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -268,12 +270,10 @@ class FakeBackend:
 
     def _hear(self, samples: NDArray[np.float32]) -> list[int]:
         """For each row of (N,) samples, the last may be short: 0 if quiet, else 1 to 24."""
-        num_whole = len(samples) // _ROW_SAMPLES
-        powers = np.square(samples, dtype=np.float64)
-        means = powers[: num_whole * _ROW_SAMPLES].reshape(num_whole, _ROW_SAMPLES).mean(axis=1)
-        levels = np.sqrt(means).tolist()
-        if len(samples) > num_whole * _ROW_SAMPLES:
-            levels.append(float(np.sqrt(powers[num_whole * _ROW_SAMPLES :].mean())))
+        # Dot products of single rows: no temporary array, and a row is summed in the same way
+        # whatever came with it, so that a replay hears what was heard.
+        rows = (samples[at : at + _ROW_SAMPLES] for at in range(0, len(samples), _ROW_SAMPLES))
+        levels = [math.sqrt(float(np.dot(row, row)) / len(row)) for row in rows]
         return [
             0 if level < self._script.loud else 1 + min(int(level * 24), 23) for level in levels
         ]
@@ -300,18 +300,22 @@ def _decoded(heard: list[tuple[int, int]], *, is_text: bool) -> DecodedText:
     tokens = tuple(token for token, _ in heard)
     if is_text:
         return _decoded_text(tokens)
-    words = tuple(
-        Word(
-            text=_LETTERS[token],
-            start_ms=row * ROW_MS,
-            end_ms=(row + 1) * ROW_MS,
-            confidence=0.9,
-            num_tokens=1,
-            last_position=row,
-        )
-        for token, row in heard
+    words = tuple([_word(token, row) for token, row in heard])
+    text = " ".join([_LETTERS[token] for token in tokens])
+    return DecodedText(tokens, text, 0.0, 0.9, words)
+
+
+@lru_cache(maxsize=16_384)
+def _word(token: int, row: int) -> Word:
+    """A word of a reading; every later reading of the segment has it again."""
+    return Word(
+        text=_LETTERS[token],
+        start_ms=row * ROW_MS,
+        end_ms=(row + 1) * ROW_MS,
+        confidence=0.9,
+        num_tokens=1,
+        last_position=row,
     )
-    return DecodedText(tokens, " ".join(word.text for word in words), 0.0, 0.9, words)
 
 
 def _decoded_text(tokens: tuple[int, ...]) -> DecodedText:

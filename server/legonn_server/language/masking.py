@@ -23,6 +23,9 @@ _COARSE = re.compile(
 
 _HESITATIONS = frozenset({"uh", "um", "uhm", "umm", "uhh", "er", "erm", "hm", "hmm", "mm"})
 
+_MAY_HESITATE = re.compile(rf"\b(?:{'|'.join(sorted(_HESITATIONS))})\b", re.IGNORECASE)
+"""One look at a text that nearly always has none; where it finds one, each word is looked at."""
+
 _LETTERS = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 
 
@@ -44,6 +47,8 @@ class WordStyle:
         """The hypothesis as it is shown; tokens stay, a word left out has no text."""
         if not (self.masks_coarse or self.drops_hesitations or self.written):
             return hypothesis
+        if not (self.masks_coarse or self.written) and not _MAY_HESITATE.search(hypothesis.text):
+            return hypothesis
         words = tuple(self._shown(word) for word in hypothesis.words)
         text = " ".join(word.text for word in words if word.text)
         return replace(hypothesis, text=text, words=words)
@@ -61,8 +66,6 @@ class WordStyle:
 
 def is_hesitation(word: str) -> bool:
     """Whether a word, with whatever punctuation stands about it, is a sound of thinking."""
-    if len(word) > 3 and word.isalpha():
-        return False  # Nearly every word: longer than any of them, and nothing to take off.
     bare = word.strip(".,;:!?…-–—\"'")
     return bare.lower() in _HESITATIONS and not (bare.isupper() and len(bare) > 1)
 

@@ -12,7 +12,7 @@ NOTHING = DecodedText(tokens=(), text="", score=0.0, confidence=0.0, words=())
 
 def joined(hypothesis: DecodedText) -> str:
     """The hypothesis as text, joined as ``StablePrefix`` joins: believed words begin the text."""
-    return " ".join(word.text for word in hypothesis.words if word.text)
+    return " ".join([word.text for word in hypothesis.words if word.text])
 
 
 def tidy(hypothesis: DecodedText, length_ms: int) -> DecodedText:
