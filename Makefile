@@ -161,6 +161,11 @@ bench-pool: ## continuous against static batching, live finals beside bulk text:
 	@test -n "$(OUT)" || { echo "say where to write: make bench-pool OUT=FILE"; exit 2; }
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.pool "$(OUT)"
 
+.PHONY: bench-gateway
+bench-gateway: ## one gateway on one core with 100 to 400 paced streams: make bench-gateway OUT=FILE
+	@test -n "$(OUT)" || { echo "say where to write: make bench-gateway OUT=FILE"; exit 2; }
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.gateway "$(OUT)" --server-cpus 1
+
 .PHONY: bench-swap
 bench-swap: ## p99 of partials during swaps over that before, in one run: make bench-swap OUT=FILE
 	@test -n "$(OUT)" || { echo "say where to write: make bench-swap OUT=FILE"; exit 2; }

@@ -1,6 +1,6 @@
 """The gateway's own work on one audio message: no network, no engine beyond the fake, CPU time.
 
-``python benchmarks/gateway_messages.py --json FILE``. Streams of beeps in messages of 100 ms go
+``python -m benchmarks.gateway_messages --json FILE``. Streams of beeps in messages of 100 ms go
 through everything between the transport's two ends: reading the message, resampling, the session
 machine, both pools, the fake backend, and the answers as messages. What gRPC adds is not in it.
 """

@@ -1,4 +1,4 @@
-"""A generator of paced streams that costs a tenth of a gRPC library: HTTP/2 frames, made beforehand.
+"""A generator of paced streams far cheaper than a gRPC library: HTTP/2 frames, made beforehand.
 
 A client library spends more on a message than the gateway that is to be measured, so on two cores
 it would measure itself. Here every message is bytes before the clock starts, sending one is a copy
@@ -205,9 +205,7 @@ class Connection:
                 self._unsent.popleft()
 
 
-def play(
-    connections: Sequence[Connection], calls: Sequence[Call], *, until: float
-) -> None:
+def play(connections: Sequence[Connection], calls: Sequence[Call], *, until: float) -> None:
     """Send and read until all calls are done, or the time is over.
 
     Args:
