@@ -10,6 +10,7 @@ Frames are counted at three rates: mel (100 Hz), trunk (50 Hz), stacked pairs (2
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -268,12 +269,30 @@ class SpeechEncoder(nn.Module):
             self.trunk(samples, chunks, chunk_rows=chunk_rows), chunks, chunk_rows=chunk_rows
         )
 
-    def trunk(self, samples: Tensor, chunks: Tensor, *, chunk_rows: int | None = None) -> Tensor:
-        """The part that Whisper's weights fill: samples (B, N) to features (B, frames, D)."""
+    def trunk(
+        self,
+        samples: Tensor,
+        chunks: Tensor,
+        *,
+        chunk_rows: int | None = None,
+        masks: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """The part that Whisper's weights fill.
+
+        Args:
+            samples: As of ``forward``; so are ``chunks`` and ``chunk_rows``.
+            chunks: See there.
+            chunk_rows: See there.
+            masks: Applied to mel frames (B, T, 80) in training.
+
+        Returns:
+            Features (B, frames, D).
+        """
         shape = self.shape
         size = shape.chunk_rows if chunk_rows is None else chunk_rows
         empty = self.start(samples.shape[0])
         mels, _ = self.log_mel(samples, samples.new_zeros(samples.shape[0], HISTORY))
+        mels = mels if masks is None else masks(mels)
         x, _, _ = self._convolve(mels, empty["mels"], empty["frames"])
         x = x + self.positions[: x.shape[1]]
         own = chunks * shape.chunk_rows

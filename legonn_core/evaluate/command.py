@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
     told = {
         "asr": "word error rate, with the lag and erasure of partials",
-        "mt": "BLEU and chrF",
+        "mt": "BLEU and chrF, with the lag and erasure of re-translation",
         "swap": "encoders and decoders exchanged, with controls",
         "wire": "quality against the classes a row and 8 bits",
     }
@@ -131,8 +131,8 @@ def _result(arguments: argparse.Namespace) -> Result:
         case _:
             for material in materials:
                 cells += experiments.plain(material, decoders[0], wire)
-                if material.is_speech:
-                    cells += experiments.streamed(material, wire)
+                follow = experiments.streamed if material.is_speech else experiments.retranslated
+                cells += follow(material, wire)
                 _say(f"{material.name}: done")
     skipped = [line for material in materials for line in material.skipped]
     facts = {"limit": arguments.limit, "wire": str(wire), "skipped": skipped}

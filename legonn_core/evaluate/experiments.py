@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from legonn_core.evaluate.controls import Condition
 from legonn_core.evaluate.material import Material
-from legonn_core.evaluate.pipeline import Wire, search, settings_of, surprise
+from legonn_core.evaluate.pipeline import Wire, search, settings_of, surprise, text_rows
 from legonn_core.evaluate.reading import by_decoder_alone, carried, changed, read_off, said_again
 from legonn_core.evaluate.result import Cell
 from legonn_core.interface.contract import check
@@ -71,6 +71,34 @@ def streamed(material: Material, wire: Wire) -> list[Cell]:
         scores.append(normalized_erasure(erased, words))
     name = str(module.ref)
     return [Cell(name, "–", "partials", material.name, len(lags), score) for score in scores]
+
+
+def retranslated(material: Material, wire: Wire) -> list[Cell]:
+    """How late and how restless a translation is that is made anew with every source word.
+
+    A word counts as written with the source word from which on it stays (legonn.md, section 7.9:
+    re-translation); what the rows say is read off by prefix search, as partials are.
+    """
+    module, engine = material.encoder, PrefixSearch()
+    lags, erased, words = [], [], []
+    for source, wanted in zip(material.sources, material.references, strict=True):
+        read = source.split()
+        prefixes = [" ".join(read[:count]) for count in range(1, len(read) + 1)]
+        shown = []
+        for rows in text_rows(module, prefixes):
+            state = engine.advance(engine.start(), carried(wire, rows, module))
+            shown.append(module.vocabulary.text(engine.best(state).tokens).split())
+        if not shown:
+            continue
+        delays = [float(settled + 1) for settled in settled_at(shown)]
+        lags.append(lagging(delays, source_length=len(read), reference_words=len(wanted.split())))
+        erased.append(erased_words(shown))
+        words.append(len(shown[-1]))
+    scores = [mean_lagging(lags, unit="source words")] if lags else []
+    if sum(words):
+        scores.append(normalized_erasure(erased, words))
+    name = str(module.ref)
+    return [Cell(name, "–", "re-translation", material.name, len(lags), score) for score in scores]
 
 
 def settled_at(shown: Sequence[Sequence[str]]) -> list[int]:

@@ -29,6 +29,7 @@ class Material:
         rows: (U, V) natural logarithms of each item.
         chunk_rows: How many of those rows each chunk of audio brought; empty for text.
         skipped: Items left out, and why.
+        sources: Of text, one an item.
     """
 
     encoder: LoadedModule
@@ -37,6 +38,7 @@ class Material:
     rows: tuple[Rows, ...]
     chunk_rows: tuple[tuple[int, ...], ...] = ()
     skipped: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
     @property
     def is_speech(self) -> bool:
@@ -53,7 +55,7 @@ class Material:
 def read_text(encoder: LoadedModule, chosen: TextSet) -> Material:
     """Encode a text set."""
     rows = tuple(text_rows(encoder, chosen.sources))
-    return Material(encoder, chosen.name, chosen.references, rows)
+    return Material(encoder, chosen.name, chosen.references, rows, sources=chosen.sources)
 
 
 def read_samples(path: Path) -> NDArray[np.float32]:

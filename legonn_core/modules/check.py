@@ -71,7 +71,7 @@ def check(
     on_state(CHECKING)
     folder = store / ref.name / ref.version
     difference = golden.check(module, folder)
-    share = _blank_share(module, folder)
+    share = golden_blank_share(module, folder)
     bands = card.bands
     if bands is not None and not bands.blank_low <= share <= bands.blank_high:
         raise BadModule(
@@ -94,13 +94,16 @@ def fit(one: ModuleCard, other: ModuleCard) -> None:
         check_contract(encoders[0].contract, decoders[0].contract)
 
 
-def _blank_share(module: LoadedModule, folder: Path) -> float:
-    """Rows of the golden output whose most probable class is blank."""
+def golden_blank_share(module: LoadedModule, folder: Path) -> float:
+    """Rows of the golden output whose most probable class is blank, calibrated as they cross."""
     if module.card.kind is ModuleKind.DECODER:
         return 0.0
     with np.load(folder / golden.FILE, allow_pickle=False) as stored:
         rows = golden.run(module, stored["given"])
-    return float((rows.argmax(axis=1) == module.card.contract.blank).mean()) if len(rows) else 0.0
+    blank, calibration = module.card.contract.blank, module.card.calibration
+    scores = np.log(np.maximum(rows, 1e-30)) / calibration.temperature
+    scores[:, blank] += calibration.blank_bias
+    return float((scores.argmax(axis=1) == blank).mean()) if len(rows) else 0.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -18,7 +18,7 @@ from legonn_core.encoders.speech import SpeechEncoder
 from legonn_core.encoders.text import TextEncoder
 from legonn_core.interface.card import Calibration
 from legonn_core.interface.reference import ModuleRef
-from legonn_core.modules.registry import CARD, load_module
+from legonn_core.modules.registry import CARD, LoadedModule, load_module
 from legonn_core.train.losses import ctc_loss, feasible
 from legonn_core.train.speech_data import SpeechSet, read_set
 from legonn_core.train.text_data import EnglishPieces, read_pairs
@@ -93,7 +93,28 @@ def calibrated_module(
         As ``fit`` does.
     """
     module = load_module(store, ref)
-    pieces = EnglishPieces(store / module.card.vocabulary)
+    logits, rows, targets = held_out_logits(
+        module, held_out, EnglishPieces(store / module.card.vocabulary)
+    )
+    padded = torch.nn.utils.rnn.pad_sequence(logits, batch_first=True)
+    with torch.inference_mode(mode=False):
+        fitted = fit(padded.clone(), torch.tensor(rows), targets)
+    card = dataclasses.replace(module.card, calibration=fitted[0])
+    (store / ref.name / ref.version / CARD).write_text(card.to_toml(), encoding="utf-8")
+    return fitted
+
+
+@torch.inference_mode()
+def held_out_logits(
+    module: LoadedModule, held_out: Mapping[str, object], pieces: EnglishPieces
+) -> tuple[list[Tensor], list[int], list[tuple[int, ...]]]:
+    """An encoder's logits (U, V) of held-out items, how many of them count, and what they say.
+
+    Args:
+        module: A packaged encoder.
+        held_out: As ``calibrated_module`` takes it.
+        pieces: Cuts the English.
+    """
     path, limit = Path(str(held_out["path"])), int(str(held_out.get("limit", 200)))
     logits, rows, targets = [], [], []
     network = module.network
@@ -117,9 +138,4 @@ def calibrated_module(
             logits.append(found[0])
             rows.append(int(count[0]))
             targets.append(pair.target)
-    padded = torch.nn.utils.rnn.pad_sequence(logits, batch_first=True)
-    with torch.inference_mode(mode=False):
-        fitted = fit(padded.clone(), torch.tensor(rows), targets)
-    card = dataclasses.replace(module.card, calibration=fitted[0])
-    (store / ref.name / ref.version / CARD).write_text(card.to_toml(), encoding="utf-8")
-    return fitted
+    return logits, rows, targets

@@ -22,10 +22,12 @@ from legonn_core.interface.card import Calibration, DataSource, DecodingDefaults
 from legonn_core.interface.reference import ModuleRef
 from legonn_core.interface.tables import TableError, read_table
 from legonn_core.train import recipe_file
+from legonn_core.train.bands import write_bands
 from legonn_core.train.calibrate import calibrated_module
 from legonn_core.train.chain import ChainRecipe
 from legonn_core.train.chain_trainer import ChainTrainer
 from legonn_core.train.composition_trainer import CompositionRecipe, CompositionTrainer
+from legonn_core.train.dump_trainer import DumpRecipe, DumpTrainer
 from legonn_core.train.loop import CHECKPOINT, averaged_checkpoints
 from legonn_core.train.package import (
     Packaging,
@@ -57,7 +59,8 @@ recipe that trains.
 
 TrainedRecipe = TextRecipe | SpeechRecipe | CompositionRecipe
 Experiment = ChainRecipe | PhonesRecipe
-Recipe = TrainedRecipe | Experiment | PiecesRecipe | PackRecipe
+Preparation = PiecesRecipe | PackRecipe | DumpRecipe
+Recipe = TrainedRecipe | Experiment | Preparation
 
 KINDS = {
     "text": (TextRecipe, TextTrainer),
@@ -67,6 +70,7 @@ KINDS = {
     "composition": (CompositionRecipe, CompositionTrainer),
     "chain": (ChainRecipe, ChainTrainer),
     "phones": (PhonesRecipe, PhonesTrainer),
+    "dump": (DumpRecipe, DumpTrainer),
     "pack": (PackRecipe, PackTrainer),
 }
 
@@ -107,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
                 _package(entry, recipe, arguments)
             return 0
         job = trainer(recipe, root=Path.cwd())
-        if not isinstance(recipe, PiecesRecipe | PackRecipe):
+        if not isinstance(recipe, Preparation):
             recipe_file.keep(Path(recipe.out), content)
         job.run()
         return 0
@@ -141,6 +145,9 @@ def _package(
             f"{packaging.ref}: temperature {found.temperature}, blank bias {found.blank_bias};"
             f" CTC {before:.3f} to {after:.3f} nats a token on {held_out['path']}"
         )
+    if isinstance(held_out := entry.get("bands", held_out), dict):
+        bands = write_bands(arguments.store, packaging.ref, held_out)
+        print(f"{packaging.ref}: {bands.blank_low} to {bands.blank_high} of the rows blank")
 
 
 def read_recipe(

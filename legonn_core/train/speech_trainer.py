@@ -19,6 +19,7 @@ from legonn_core.train.losses import ctc_loss, feasible
 from legonn_core.train.optimize import MasterOptimizer
 from legonn_core.train.package import averaged_part
 from legonn_core.train.placement import Placement
+from legonn_core.train.spec_augment import SpecAugment
 from legonn_core.train.speech_data import Recording, SpeechBatcher, SpeechSet, read_set
 from legonn_core.train.text_data import EnglishPieces
 from legonn_core.train.whisper import load_trunk
@@ -44,6 +45,7 @@ class SpeechRecipe:
             the new layers settle on features as they were made.
         imitation_weight: Of the distance between the trunk's output under chunk masks and what
             the untouched trunk gives with full context (normalised mean square).
+        masks: SpecAugment on the mel frames, once the trunk learns.
         start: A checkpoint whose layers behind the trunk are the start of this run's; the trunk is
             always Whisper's.
     """
@@ -63,6 +65,7 @@ class SpeechRecipe:
     batch_seconds: float = 160.0
     row_chunks: tuple[int, int] = (10, 40)
     character_weight: float = 0.3
+    masks: bool = False
     dropout: float = 0.05
     full_context_share: float = 0.1
     seed: int = 1
@@ -119,6 +122,7 @@ class SpeechTrainer:
         self.draw_from(0)
         self.heard = 0.0
         self.is_frozen = False
+        self.masks = SpecAugment()
         self.infeasible = self.seen = 0
 
     def draw_from(self, step: int) -> None:
@@ -150,7 +154,8 @@ class SpeechTrainer:
         self.heard += samples.numel() / 16000
         full = self.is_frozen or self.rng.random() < recipe.full_context_share
         rows_a_chunk = 0 if full else int(self.rng.choice([4, 8, 8, 8, 16]))
-        trunk = self.encoder.trunk(samples, chunks, chunk_rows=rows_a_chunk)
+        masks = self.masks if recipe.masks and not self.is_frozen else None
+        trunk = self.encoder.trunk(samples, chunks, chunk_rows=rows_a_chunk, masks=masks)
         logits, rows = self.encoder.read(trunk, chunks, chunk_rows=rows_a_chunk)
         parts = {"ctc": _feasible_ctc(logits, rows, targets)}
         if recipe.character_weight:

@@ -17,11 +17,12 @@ from legonn_core.decoders.decoder import Decoder, DecoderShape
 from legonn_core.encoders.text import TextEncoder, TextEncoderShape
 from legonn_core.train.composition import Boundary, Composition, Link
 from legonn_core.train.contract_noise import ContractNoise
+from legonn_core.train.dumps import DumpedRows
 from legonn_core.train.loop import Budget, TrainingLoop
 from legonn_core.train.losses import cross_entropy, decoder_inputs
 from legonn_core.train.optimize import MasterOptimizer
 from legonn_core.train.placement import Placement
-from legonn_core.train.simulate import Simulator, confusion_table
+from legonn_core.train.simulate import SimulatedBatch, Simulator, confusion_table
 from legonn_core.train.text_data import (
     EnglishPieces,
     PairStore,
@@ -41,6 +42,8 @@ class TextRecipe:
         keep: Older checkpoints kept for averaging.
         device: cpu, cuda or auto; ``precision`` bf16 or fp32, CTC and masters always fp32.
         pairs_share: Of the pairs, drawn by ``seed``: for low-resource experiments.
+        dumps: Folders of dumped marginals that the decoder learns from too; ``dumped_share`` of the
+            steps has a batch of them.
         simulated_repeats: Most of a simulated sequence's spare rows that go on with a token; wide
             ranges (0.9) suit encoders of steady sounds.
         ctc_weight: At the interface; 0 is the ungrounded control.
@@ -82,6 +85,8 @@ class TextRecipe:
     ctc_weight: float = 1.0
     link: str = Link.MARGINALS.value
     fold: str = ""
+    dumps: list[str] = field(default_factory=list)
+    dumped_share: float = 0.5
 
 
 class Drawing(Protocol):
@@ -164,6 +169,7 @@ class TextTrainer:
             recipe, processor.get_piece_size(), len(self.pieces.vocabulary)
         )
         self.plain = self._read_plain() if self.decoder is not None and recipe.plain else None
+        self.dumps = DumpedRows.read([root / one for one in recipe.dumps]) if recipe.dumps else None
         if recipe.initial:
             self._start_from(root / recipe.initial, processor)
         boundary = Boundary(
@@ -188,6 +194,11 @@ class TextTrainer:
         model = self.root / recipe.source_model
         self.batches = iter(TextBatcher(self.store, model, recipe, rows, step=step))
         self.simulated = None if self.plain is None else self._simulated(step)
+        self.dumped = (
+            self.dumps.batches(budget=recipe.batch_rows, seed=(recipe.seed + 2, step))
+            if self.dumps is not None
+            else None
+        )
 
     def _start_from(self, path: Path, processor: sentencepiece.SentencePieceProcessor) -> None:
         """Take another language's encoder; embeddings only of pieces that both tokenisers have."""
@@ -262,7 +273,15 @@ class TextTrainer:
         assert self.decoder is not None and self.simulated is not None
         texts, simulator = next(self.simulated)
         simulator.ease = max(0.0, 1.0 - progress / self.recipe.easy_until)
-        batch = simulator(texts, max_rows=self.decoder.shape.max_rows)
+        return self._read(simulator(texts, max_rows=self.decoder.shape.max_rows), "sim")
+
+    def dumped_loss(self) -> tuple[Tensor, dict[str, float]]:
+        """Cross-entropy of the decoder on an encoder's rows of pairs that it had not seen."""
+        assert self.dumped is not None
+        return self._read(next(self.dumped), "dump")
+
+    def _read(self, batch: SimulatedBatch, name: str) -> tuple[Tensor, dict[str, float]]:
+        assert self.decoder is not None
         device, dtype = self.placement.device, self.placement.dtype
         mixture = self.decoder.ingestor.mix_sparse(
             torch.from_numpy(batch.ids).to(device),
@@ -274,16 +293,21 @@ class TextTrainer:
         loss = cross_entropy(
             self.decoder(inputs, memory), batch.targets, smoothing=self.recipe.smoothing
         )
-        return loss, {"sim": float(loss.detach())}
+        return loss, {name: float(loss.detach())}
 
     def backward(self, progress: float) -> dict[str, float]:
-        """Gradients of one batch of pairs, and at times of one of simulated rows."""
+        """Gradients of one batch of pairs, at times also of simulated and of dumped rows."""
         self.parts.train()
         loss, report = self.joint_loss()
         loss.backward()
         share = self.recipe.simulated_share
         if self.simulated is not None and self._is_warm and self.rng.random() < share:
             loss, extra = self.simulated_loss(progress)
+            loss.backward()
+            report |= extra
+        share = self.recipe.dumped_share
+        if self.dumped is not None and self._is_warm and self.rng.random() < share:
+            loss, extra = self.dumped_loss()
             loss.backward()
             report |= extra
         return report

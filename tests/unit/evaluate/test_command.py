@@ -45,7 +45,11 @@ def test_translation_is_measured_with_and_without_the_decoder(tiny_store, sets, 
         ("greedy", "–", "chrF"),
         ("joint search", "decoder-en/1", "BLEU"),
         ("joint search", "decoder-en/1", "chrF"),
+        ("re-translation", "–", "LAAL"),
+        ("re-translation", "–", "erasure"),
     ]
+    lag = next(c["score"] for c in result["cells"] if c["score"]["name"] == "LAAL")
+    assert 0 < lag["value"] < 9 and "source words" in lag["signature"]
     assert str(tiny_store) not in result["command"]
     assert "sacrebleu|" in capsys.readouterr().out
     assert (sets / "mt.svg").exists()

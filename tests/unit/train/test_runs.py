@@ -69,6 +69,7 @@ SPEECH: dict[str, object] = {
     "batch_seconds": 4.0,
     "row_chunks": [4, 8],
     "character_weight": 0.3,
+    "masks": True,
     "encoder": {k: v for k, v in asdict(SPEECH_SHAPE).items() if k not in SKIPPED},
     "sets": [{"path": "set.tsv", "column": "pc"}],
     "modules": [{"name": "speech-en", "kind": "SPEECH_ENCODER", "golden": "golden.flac"}],
