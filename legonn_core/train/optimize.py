@@ -116,5 +116,8 @@ class MasterOptimizer:
                 self.masters[name].copy_(masters[name])
                 self.average[name].copy_(average[name])
                 parameter.copy_(masters[name])
+        scales = [group["scale"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])  # type: ignore[arg-type]  # checks it
+        for group, scale in zip(self.optimizer.param_groups, scales, strict=True):
+            group["scale"] = scale  # the recipe's: a run may go on at other rates
         self.steps = int(state["steps"])  # type: ignore[call-overload]  # our own number
