@@ -27,6 +27,7 @@ from legonn_core.train.calibrate import calibrated_module
 from legonn_core.train.chain import ChainRecipe
 from legonn_core.train.chain_trainer import ChainTrainer
 from legonn_core.train.composition_trainer import CompositionRecipe, CompositionTrainer
+from legonn_core.train.decoder_trainer import DecoderRecipe, DecoderTrainer
 from legonn_core.train.dump_trainer import DumpRecipe, DumpTrainer
 from legonn_core.train.loop import CHECKPOINT, averaged_checkpoints
 from legonn_core.train.package import (
@@ -50,6 +51,7 @@ EXAMPLES = """examples:
   legonn train recipes/text-de.toml --minutes 1    a short trial
   legonn train recipes/text-de.toml --package 2    write version 2 into modules/
   legonn train recipes/baseline-ro.toml --with seed=2 --with out=work/second
+  legonn train recipes/decoder-en.toml             train the decoder alone, further
   legonn train recipes/tune-ro.toml                fine-tune text-ro with the shared decoder
 
 Beside checkpoint.pt a run leaves recipe.toml (as it was changed), curves.jsonl and, at its end,
@@ -57,7 +59,7 @@ curves.svg. Keys steps, keep, device (cpu, cuda, auto) and precision (bf16, fp32
 recipe that trains.
 """
 
-TrainedRecipe = TextRecipe | SpeechRecipe | CompositionRecipe
+TrainedRecipe = TextRecipe | SpeechRecipe | CompositionRecipe | DecoderRecipe
 Experiment = ChainRecipe | PhonesRecipe
 Preparation = PiecesRecipe | PackRecipe | DumpRecipe
 Recipe = TrainedRecipe | Experiment | Preparation
@@ -67,6 +69,7 @@ KINDS = {
     "speech": (SpeechRecipe, SpeechTrainer),
     "vocabulary": (PiecesRecipe, PiecesTrainer),
     "pieces": (PiecesRecipe, PiecesTrainer),
+    "decoder": (DecoderRecipe, DecoderTrainer),
     "composition": (CompositionRecipe, CompositionTrainer),
     "chain": (ChainRecipe, ChainTrainer),
     "phones": (PhonesRecipe, PhonesTrainer),
@@ -124,7 +127,7 @@ def _package(
     entry: Mapping[str, object], recipe: TrainedRecipe, arguments: argparse.Namespace
 ) -> None:
     """Write one module of a recipe, and calibrate it where its table says on what."""
-    if isinstance(recipe, CompositionRecipe):
+    if isinstance(recipe, CompositionRecipe | DecoderRecipe):
         packaging = fine_tuned(
             entry, recipe, version=arguments.package, recipe_path=arguments.recipe
         )

@@ -12,11 +12,16 @@ from legonn_core.interface.reference import ModuleRef
 from legonn_core.modules import golden
 from legonn_core.modules.registry import SOURCE_PIECES, read_card
 from legonn_core.train.composition_trainer import CompositionRecipe
+from legonn_core.train.decoder_trainer import DecoderRecipe
 from legonn_core.train.package import Packaging
 
 
 def fine_tuned(
-    entry: Mapping[str, object], recipe: CompositionRecipe, *, version: str, recipe_path: Path
+    entry: Mapping[str, object],
+    recipe: CompositionRecipe | DecoderRecipe,
+    *,
+    version: str,
+    recipe_path: Path,
 ) -> Packaging:
     """Packaging of one part of a composition.
 

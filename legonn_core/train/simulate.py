@@ -34,6 +34,21 @@ class SimulatedBatch:
     targets: list[tuple[int, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class MisheardTokens:
+    """A sentence as classes.
+
+    Attributes:
+        heard: (P,) int64, at least one.
+        true: (P,) int64, the class that was said at each place, 0 where none was.
+        target: What was said, whole.
+    """
+
+    heard: NDArray[np.int64]
+    true: NDArray[np.int64]
+    target: tuple[int, ...]
+
+
 def confusion_table(vocabulary: Vocabulary, *, neighbours: int = 12) -> NDArray[np.int64]:
     """For every class the classes spelt most alike.
 
@@ -132,6 +147,7 @@ class Simulator:
         places: NDArray[np.int64],
         *,
         clean: bool,
+        doubt: float = 1.5,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
         rng, num_rows, ease = self._rng, len(places), self.ease
         sharp = rng.uniform(2.0 + 4.0 * ease, 10.0) * rng.uniform(0.9, 1.1, num_rows)
@@ -151,7 +167,7 @@ class Simulator:
         logits[:, 0] = sharp
         substituted = (truth != main) & (truth > 0)
         # A misheard token usually leaves its true class close behind in the same row.
-        logits[:, 1] = np.where(substituted, sharp - rng.exponential(1.5, num_rows), -30.0)
+        logits[:, 1] = np.where(substituted, sharp - rng.exponential(doubt, num_rows), -30.0)
         spill = rng.random((num_rows, 2)) * sharp[:, None] - rng.uniform(0.5, 4.0)
         logits[:, 2:4] = np.where(ids[:, 2:4] != main[:, None], spill, -30.0)
         logits[:, 4] = np.where(is_blank, -30.0, rng.uniform(-1.0, 2.0) + blank_bias)
@@ -185,15 +201,48 @@ class Simulator:
             rate = 0.0 if clean else self._rng.choice([0.0, 0.04, 0.08, 0.15, 0.25])
             rate *= 1.0 - self.ease
             heard, true = self._corrupt(tokens, rate) if rate else (tokens, tokens)
-            kappa = float(np.exp(self._rng.normal(1.05, 0.25)))
-            places = self._path(heard, kappa)[:max_rows]
-            made.append(self._rows(heard, true, places, clean=clean))
-        lengths = np.array([len(rows[0]) for rows in made], dtype=np.int64)
-        width, top = -(-int(lengths.max()) // 16) * 16, made[0][0].shape[1]
-        ids = np.zeros((len(made), width, top), dtype=np.int64)
-        probs = np.zeros((len(made), width, top), dtype=np.float32)
-        tail = np.zeros((len(made), width), dtype=np.float32)
-        for row, (row_ids, row_probs, row_tail) in enumerate(made):
-            ids[row, : len(row_ids)], probs[row, : len(row_ids)] = row_ids, row_probs
-            tail[row, : len(row_ids)] = row_tail
-        return SimulatedBatch(ids, probs, tail, lengths, sequences)
+            made.append(self._stretched(heard, true, max_rows=max_rows, clean=clean))
+        return _padded(made, sequences)
+
+    def misheard(self, sequences: list[MisheardTokens], *, max_rows: int) -> SimulatedBatch:
+        """Marginals for sentences that were misheard as words are (see ``mishearing``).
+
+        Args:
+            sequences: What was heard, place by place, and what was said.
+            max_rows: Sequences are cut to fit.
+        """
+        made = [
+            self._stretched(
+                one.heard, one.true, max_rows=max_rows, doubt=self._rng.uniform(1.0, 4.0)
+            )
+            for one in sequences
+        ]
+        return _padded(made, [one.target for one in sequences])
+
+    def _stretched(
+        self,
+        heard: NDArray[np.int64],
+        true: NDArray[np.int64],
+        *,
+        max_rows: int,
+        clean: bool = False,
+        doubt: float = 1.5,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+        kappa = float(np.exp(self._rng.normal(1.05, 0.25)))
+        places = self._path(heard, kappa)[:max_rows]
+        return self._rows(heard, true, places, clean=clean, doubt=doubt)
+
+
+def _padded(
+    made: list[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]],
+    targets: list[tuple[int, ...]],
+) -> SimulatedBatch:
+    lengths = np.array([len(rows[0]) for rows in made], dtype=np.int64)
+    width, top = -(-int(lengths.max()) // 16) * 16, made[0][0].shape[1]
+    ids = np.zeros((len(made), width, top), dtype=np.int64)
+    probs = np.zeros((len(made), width, top), dtype=np.float32)
+    tail = np.zeros((len(made), width), dtype=np.float32)
+    for row, (row_ids, row_probs, row_tail) in enumerate(made):
+        ids[row, : len(row_ids)], probs[row, : len(row_ids)] = row_ids, row_probs
+        tail[row, : len(row_ids)] = row_tail
+    return SimulatedBatch(ids, probs, tail, lengths, targets)

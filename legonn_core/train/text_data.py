@@ -147,13 +147,22 @@ def read_plain(
     path: Path, pieces: EnglishPieces, *, origin_weights: Mapping[str, float], max_target: int
 ) -> tuple[list[tuple[int, ...]], NDArray[np.float64]]:
     """Read ``sentence<TAB>origin`` rows of English as class sequences with sampling weights."""
+    texts, drawn = read_plain_text(path, origin_weights=origin_weights)
+    cut = [pieces.encode(text) for text in texts]
+    fitting = [i for i, ids in enumerate(cut) if ids is not None and len(ids) <= max_target]
+    return [ids for i in fitting if (ids := cut[i]) is not None], drawn[fitting]
+
+
+def read_plain_text(
+    path: Path, *, origin_weights: Mapping[str, float]
+) -> tuple[list[str], NDArray[np.float64]]:
+    """Read ``sentence<TAB>origin`` rows of English as they are, with sampling weights."""
     kept, weights = [], []
     for line in open_text(path):
         text, _, origin = line.partition("\t")
         weight = origin_weights.get(origin, origin_weights.get("default", 1.0))
-        ids = pieces.encode(text) if weight else None
-        if ids is not None and len(ids) <= max_target:
-            kept.append(ids)
+        if text and weight:
+            kept.append(text)
             weights.append(weight)
     return kept, np.asarray(weights)
 

@@ -19,10 +19,10 @@ from legonn_core.train.composition import Boundary, Composition, Link
 from legonn_core.train.contract_noise import ContractNoise
 from legonn_core.train.dumps import DumpedRows
 from legonn_core.train.loop import Budget, TrainingLoop
-from legonn_core.train.losses import cross_entropy, decoder_inputs
 from legonn_core.train.optimize import MasterOptimizer
 from legonn_core.train.placement import Placement
 from legonn_core.train.simulate import SimulatedBatch, Simulator, confusion_table
+from legonn_core.train.simulated_loss import simulated_loss
 from legonn_core.train.text_data import (
     EnglishPieces,
     PairStore,
@@ -268,30 +268,26 @@ class TextTrainer:
         steps = self.optimizer.steps
         return not self.recipe.ctc_weight or steps >= self.recipe.ctc_only_steps
 
-    def simulated_loss(self, progress: float) -> tuple[Tensor, dict[str, float]]:
+    def _simulated_loss(self, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Cross-entropy of the decoder on marginals made from plain text."""
         assert self.decoder is not None and self.simulated is not None
         texts, simulator = next(self.simulated)
         simulator.ease = max(0.0, 1.0 - progress / self.recipe.easy_until)
         return self._read(simulator(texts, max_rows=self.decoder.shape.max_rows), "sim")
 
-    def dumped_loss(self) -> tuple[Tensor, dict[str, float]]:
+    def _dumped_loss(self) -> tuple[Tensor, dict[str, float]]:
         """Cross-entropy of the decoder on an encoder's rows of pairs that it had not seen."""
         assert self.dumped is not None
         return self._read(next(self.dumped), "dump")
 
     def _read(self, batch: SimulatedBatch, name: str) -> tuple[Tensor, dict[str, float]]:
         assert self.decoder is not None
-        device, dtype = self.placement.device, self.placement.dtype
-        mixture = self.decoder.ingestor.mix_sparse(
-            torch.from_numpy(batch.ids).to(device),
-            torch.from_numpy(batch.probs).to(device, dtype),
-            torch.from_numpy(batch.tail).to(device, dtype),
-        )
-        memory = self.decoder.remember(mixture, torch.from_numpy(batch.lengths).to(device))
-        inputs = decoder_inputs(batch.targets, drop=self.recipe.input_drop).to(device)
-        loss = cross_entropy(
-            self.decoder(inputs, memory), batch.targets, smoothing=self.recipe.smoothing
+        loss = simulated_loss(
+            self.decoder,
+            batch,
+            placement=self.placement,
+            input_drop=self.recipe.input_drop,
+            smoothing=self.recipe.smoothing,
         )
         return loss, {name: float(loss.detach())}
 
@@ -302,12 +298,12 @@ class TextTrainer:
         loss.backward()
         share = self.recipe.simulated_share
         if self.simulated is not None and self._is_warm and self.rng.random() < share:
-            loss, extra = self.simulated_loss(progress)
+            loss, extra = self._simulated_loss(progress)
             loss.backward()
             report |= extra
         share = self.recipe.dumped_share
         if self.dumped is not None and self._is_warm and self.rng.random() < share:
-            loss, extra = self.dumped_loss()
+            loss, extra = self._dumped_loss()
             loss.backward()
             report |= extra
         return report

@@ -148,6 +148,36 @@ def test_a_speech_run_may_start_from_another_ones_upper_layers(root):
     assert torch.allclose(started["conv1.bias"].float(), bias, atol=0.01)
 
 
+def test_a_decoder_is_trained_further_alone(root, tiny_store):
+    for name in ("text-de", "decoder-en"):
+        shutil.copytree(tiny_store / name, root / "modules" / name)
+    (root / "cmudict").write_text("there DH EH1 R\ntheir DH EH1 R\n", encoding="utf-8")
+    recipe: dict[str, object] = {
+        "kind": "decoder",
+        "encoder": "text-de/1",
+        "decoder": "decoder-en/1",
+        "pairs": "pairs.tsv",
+        "plain": "plain.tsv",
+        "lexicon": "cmudict",
+        "out": "work/decoder",
+        "steps": 6,
+        "batch_rows": 200,
+        "batch_tokens": 100,
+        "joining": {"longest": 40, "pool": 64},
+        "modules": [{"name": "decoder-en", "part": "decoder"}],
+    }
+    assert legonn_train(root, recipe) == 0
+    saved = torch.load(root / "work/decoder/checkpoint.pt", weights_only=True)
+    assert saved["steps"] == 6
+    assert not any(name.startswith("encoder") for name in saved["average"])
+    assert legonn_train(root, recipe, "--package", "2") == 0
+    card = load_module(root / "modules", ModuleRef("decoder-en", "2")).card
+    assert card.training.notes.startswith("Fine-tuned from decoder-en/1.")
+    before = load_module(root / "modules", ModuleRef("decoder-en", "1")).network.state_dict()
+    after = load_module(root / "modules", ModuleRef("decoder-en", "2")).network.state_dict()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
 def test_another_language_starts_from_an_encoder(root, capsys):
     assert legonn_train(root, TEXT) == 0
     recipe = {k: v for k, v in TEXT.items() if k not in ("kind", "modules", "decoder")}
