@@ -32,6 +32,7 @@ class DecoderShape:
         receptive_field: Rows that the ingestor's first projection reads, odd.
         ranks: Classes a row that a beam ingestor reads.
         adapter_width: Of the adapters in the ingestor; 0: none.
+        blank_limit: Rows are compressed before they are read; see ``IngestorShape``.
     """
 
     num_classes: int
@@ -46,6 +47,7 @@ class DecoderShape:
     receptive_field: int = 1
     ranks: int = 8
     adapter_width: int = 0
+    blank_limit: float = 1.0
 
     @property
     def ingestor_shape(self) -> IngestorShape:
@@ -60,6 +62,7 @@ class DecoderShape:
             receptive_field=self.receptive_field,
             adapter_width=self.adapter_width,
             ranks=min(self.ranks, self.num_classes),
+            blank_limit=self.blank_limit,
             dropout=self.dropout,
         )
 

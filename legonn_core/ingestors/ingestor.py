@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,9 @@ from torch import Tensor, nn
 
 from legonn_core.nn.positions import sinusoids
 from legonn_core.nn.transformer import TransformerLayer
+
+BLANK = 0
+"""Class that says nothing, in every vocabulary."""
 
 
 class IngestorKind(Enum):
@@ -40,6 +43,9 @@ class IngestorShape:
         adapter_width: Bottleneck behind each block; 0: no adapters.
         ranks: Classes a row that a beam ingestor reads; fixed once trained.
         rank_width: Size of its embedding of one rank.
+        blank_limit: Below 1, rows are compressed (as in CTC-based compression, Gaido et al. 2021,
+            arXiv 2102.01578): those whose blank has at least this probability are not read, and a
+            run of rows with one best class is read as its mean.
     """
 
     num_classes: int
@@ -52,6 +58,7 @@ class IngestorShape:
     adapter_width: int = 0
     ranks: int = 8
     rank_width: int = 48
+    blank_limit: float = 1.0
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -76,6 +83,20 @@ class Adapter(nn.Module):
         """(..., D) to the same shape."""
         result: Tensor = x + self.widen(F.gelu(self.narrow(self.norm(x))))
         return result
+
+
+class Read(NamedTuple):
+    """Rows as vectors, compressed where the shape says so.
+
+    Attributes:
+        mixture: (B, U', mixed width).
+        lengths: (B,) vectors of each, at least 1.
+        rows: (B, U') which row of the input each is, or begins with.
+    """
+
+    mixture: Tensor
+    lengths: Tensor
+    rows: Tensor
 
 
 class Ingestor(nn.Module, ABC):
@@ -135,6 +156,44 @@ class Ingestor(nn.Module, ABC):
         Returns:
             (B, U, mixed width).
         """
+
+    def read_dense(self, probs: Tensor, tail: Tensor, lengths: Tensor) -> Read:
+        """Vectors of full rows, compressed where the shape says so.
+
+        Args:
+            probs: (B, U, V).
+            tail: (B, U).
+            lengths: (B,) number of rows.
+
+        """
+        return self._compressed(
+            self.mix_dense(probs, tail), probs[:, :, BLANK], probs.argmax(-1), lengths
+        )
+
+    def read_sparse(self, ids: Tensor, probs: Tensor, tail: Tensor, lengths: Tensor) -> Read:
+        """Vectors of rows as they come over the wire; otherwise as ``read_dense``."""
+        blank = (probs * (ids == BLANK)).sum(dim=-1)
+        best = ids.gather(2, probs.argmax(dim=-1, keepdim=True))[..., 0]
+        return self._compressed(self.mix_sparse(ids, probs, tail), blank, best, lengths)
+
+    def _compressed(self, mixture: Tensor, blank: Tensor, best: Tensor, lengths: Tensor) -> Read:
+        steps = torch.arange(mixture.shape[1], device=mixture.device)
+        if self.shape.blank_limit >= 1.0:
+            return Read(mixture, lengths, steps.expand(mixture.shape[:2]))
+        kept = (blank < self.shape.blank_limit) & (steps[None, :] < lengths[:, None])
+        kept[:, 0] |= ~kept.any(dim=1)
+        first = kept.clone()
+        first[:, 1:] &= ~(kept[:, :-1] & (best[:, 1:] == best[:, :-1]) & (best[:, 1:] != BLANK))
+        left = first.sum(dim=1)
+        width = int(left.max())
+        # What is left out goes into a column of its own behind the last.
+        column = (first.cumsum(dim=1) - 1).masked_fill(~kept, width)
+        sums = mixture.new_zeros(len(mixture), width + 1, mixture.shape[2])
+        sums = sums.scatter_add(1, column[..., None].expand_as(mixture), mixture)
+        counts = mixture.new_zeros(len(mixture), width + 1)
+        counts = counts.scatter_add(1, column, torch.ones_like(mixture[..., 0])).clamp(min=1.0)
+        rows = torch.argsort(~first, dim=1, stable=True)[:, :width]
+        return Read((sums / counts[..., None])[:, :width], left, rows)
 
     def forward(self, mixture: Tensor, lengths: Tensor) -> Tensor:
         """Position, mix and normalise.

@@ -131,7 +131,8 @@ class Composition(nn.Module):
         else:
             probs = log_probs.exp()
             tail = probs.new_zeros(probs.shape[:2])
-        return reader.mix_dense(probs.to(kind), tail.to(kind)), rows
+        read = reader.read_dense(probs.to(kind), tail.to(kind), rows)
+        return read.mixture, read.lengths
 
     def hand_on(self, *inputs: Tensor) -> list[Handed]:
         """What every module but the decoder hands on, in order."""

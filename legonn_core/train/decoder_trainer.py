@@ -7,7 +7,8 @@ length of speech teaches it to hold its place and to read through wrong words.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from legonn_core.modules.registry import load_module
 from legonn_core.train.composition import Boundary, Composition
 from legonn_core.train.composition_trainer import choose
 from legonn_core.train.contract_noise import ContractNoise
+from legonn_core.train.guided_attention import GuidedHead
 from legonn_core.train.loop import Budget, TrainingLoop
 from legonn_core.train.misheard_text import JoiningRule, MisheardText
 from legonn_core.train.mishearing import Mishearing, read_lexicon, sound_alikes, word_counts
@@ -47,6 +49,10 @@ class DecoderRecipe:
         plain: English sentences with their origin; ``plain_weights`` as in a text recipe.
         lexicon: A CMUdict file: which words sound alike.
         misheard_share: Of the steps that read misheard text; the others read pairs.
+        reads: How the decoder's ingestor reads rows where it is to differ from the start's:
+            ``receptive_field`` and ``blank_limit``, see ``DecoderShape``.
+        guidance: Weight of the guided head's surprise; 0: none.
+        guided_layer: Whose first head of cross-attention is guided.
         joining: How long misheard inputs are, and how badly heard; see ``JoiningRule``.
         simulated_repeats: Most of an input's spare rows that go on with a token.
         batch_tokens: Longest misheard target times batch size.
@@ -65,6 +71,9 @@ class DecoderRecipe:
     plain_weights: dict[str, float] = field(default_factory=dict)
     misheard_share: float = 0.6
     joining: dict[str, float | int] = field(default_factory=dict)
+    reads: dict[str, float | int] = field(default_factory=dict)
+    guidance: float = 1.0
+    guided_layer: int = 1
     simulated_repeats: float = 0.9
     batch_rows: int = 1600
     batch_tokens: int = 800
@@ -103,7 +112,11 @@ class DecoderTrainer:
             raise BadConfig(f"{recipe.encoder} is no text encoder")
         if not isinstance(decoder.network, Decoder):
             raise BadConfig(f"{recipe.decoder} is no decoder")
-        self.encoder, self.decoder = encoder.network, decoder.network
+        self.encoder = encoder.network
+        self.decoder = reading(decoder.network, recipe.reads)
+        self.guided = (
+            GuidedHead(self.decoder, layer=recipe.guided_layer) if recipe.guidance else None
+        )
         self.pieces = EnglishPieces(store / encoder.card.vocabulary)
         self.pairs = read_pairs(
             root / recipe.pairs, self.pieces, origin_weights=recipe.origin_weights
@@ -174,7 +187,7 @@ class DecoderTrainer:
         self.seen += len(targets)
         return losses.total
 
-    def _misheard_loss(self) -> Tensor:
+    def _misheard_loss(self) -> tuple[Tensor, Tensor]:
         batch = next(self.misheard)
         self.seen += len(batch.targets)
         return simulated_loss(
@@ -183,16 +196,20 @@ class DecoderTrainer:
             placement=self.placement,
             input_drop=self.recipe.input_drop,
             smoothing=self.recipe.smoothing,
+            guided=self.guided,
         )
 
     def backward(self, progress: float) -> dict[str, float]:
         """Gradients of one batch, of pairs or of misheard text."""
         self.parts.train()
         self.encoder.eval()
-        is_misheard = self.rng.random() < self.recipe.misheard_share
-        loss = self._misheard_loss() if is_misheard else self._paired_loss()
-        loss.backward()
-        return {"misheard" if is_misheard else "pairs": float(loss.detach())}
+        if self.rng.random() >= self.recipe.misheard_share:
+            loss = self._paired_loss()
+            loss.backward()
+            return {"pairs": float(loss.detach())}
+        loss, surprise = self._misheard_loss()
+        (loss + self.recipe.guidance * surprise).backward()
+        return {"misheard": float(loss.detach()), "guided": float(surprise.detach())}
 
     def work(self) -> tuple[float, str]:
         """Items so far."""
@@ -213,3 +230,26 @@ class DecoderTrainer:
             recipe.minutes, recipe.steps, warmup_steps=recipe.warmup_steps, keep=recipe.keep
         )
         TrainingLoop(self, budget, self.out).run()
+
+
+def reading(decoder: Decoder, changes: Mapping[str, float | int]) -> Decoder:
+    """The same decoder with an ingestor that reads rows otherwise.
+
+    A wider receptive field begins as what it was: its middle is the old projection.
+
+    Raises:
+        BadConfig: If a change is no matter of reading.
+    """
+    if unknown := sorted(set(changes) - {"receptive_field", "blank_limit"}):
+        raise BadConfig(f"reads.{unknown[0]} is not a known key")
+    if not changes:
+        return decoder
+    shape = dataclasses.replace(decoder.shape, **changes)  # type: ignore[arg-type]  # checked above
+    changed, weights = Decoder(shape), dict(decoder.state_dict())
+    old, name = weights["ingestor.project.weight"], "ingestor.project.weight"
+    field = shape.receptive_field
+    if field > 1 and old.ndim == 2:
+        weights[name] = torch.randn(*old.shape, field) * 0.02
+        weights[name][:, :, field // 2] = old
+    changed.load_state_dict(weights)
+    return changed

@@ -67,4 +67,5 @@ def _batch(blocks: Sequence[Marginals], targets: list[tuple[int, ...]]) -> Simul
         ids[place, :count, :width] = block.ids
         probs[place, :count, :width] = np.exp(block.log_probs)
         tail[place, :count] = block.tail
-    return SimulatedBatch(ids, probs, tail, lengths, targets)
+    nobody_knows = np.full((len(blocks), rows), -1, dtype=np.int64)
+    return SimulatedBatch(ids, probs, tail, lengths, nobody_knows, targets)

@@ -120,11 +120,13 @@ def aligned(
     Within a word that was misheard the places share its true classes in order, in proportion.
     """
     heard: list[int] = []
-    true: list[int] = []
+    said: list[int] = []
+    start = 0
     for word in words:
-        places, said = classes_of(word.heard), classes_of(word.true)
+        places, true = classes_of(word.heard), len(classes_of(word.true))
         heard += places
-        true += [said[at * len(said) // len(places)] if said else 0 for at in range(len(places))]
+        said += [start + at * true // len(places) if true else -1 for at in range(len(places))]
+        start += true
     if not heard:
         return None
-    return MisheardTokens(np.asarray(heard), np.asarray(true), target)
+    return MisheardTokens(np.asarray(heard), np.asarray(said), target)

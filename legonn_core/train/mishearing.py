@@ -122,7 +122,7 @@ def sound_alikes(
 def _with_one_left_out(phones: tuple[str, ...]) -> Iterable[tuple[str, ...]]:
     yield phones
     for at in range(len(phones)):
-        yield (*phones[:at], "", *phones[at + 1:])
+        yield (*phones[:at], "", *phones[at + 1 :])
         yield phones[:at] + phones[at + 1 :]
 
 

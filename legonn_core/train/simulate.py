@@ -8,6 +8,7 @@ encoders that may one day be plugged in; no encoder is needed to make them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ class SimulatedBatch:
         probs: (B, U, k) float32.
         tail: (B, U) float32.
         lengths: (B,) int64 rows.
+        said: (B, U) int64, which token of the target a row belongs to; -1 where to none.
         targets: The clean token sequences.
     """
 
@@ -31,6 +33,7 @@ class SimulatedBatch:
     probs: NDArray[np.float32]
     tail: NDArray[np.float32]
     lengths: NDArray[np.int64]
+    said: NDArray[np.int64]
     targets: list[tuple[int, ...]]
 
 
@@ -40,13 +43,18 @@ class MisheardTokens:
 
     Attributes:
         heard: (P,) int64, at least one.
-        true: (P,) int64, the class that was said at each place, 0 where none was.
+        said: (P,) int64, the token of the target that was said at each place, -1 where none was.
         target: What was said, whole.
     """
 
     heard: NDArray[np.int64]
-    true: NDArray[np.int64]
+    said: NDArray[np.int64]
     target: tuple[int, ...]
+
+    @property
+    def true(self) -> NDArray[np.int64]:
+        """(P,) int64, the class that was said at each place, 0 where none was."""
+        return np.where(self.said < 0, 0, np.asarray(self.target)[self.said])
 
 
 def confusion_table(vocabulary: Vocabulary, *, neighbours: int = 12) -> NDArray[np.int64]:
@@ -95,31 +103,31 @@ class Simulator:
         drawn = np.searchsorted(self._cumulative, self._rng.random(shape))
         return drawn.clip(1, len(self._cumulative) - 1).astype(np.int64)
 
-    def _corrupt(
-        self, tokens: NDArray[np.int64], rate: float
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Substitute, delete and insert; the second array holds the true class of each place."""
+    def _corrupt(self, sequence: tuple[int, ...], rate: float) -> MisheardTokens:
+        """Substitute, delete, insert and exchange tokens."""
+        tokens = np.asarray(sequence, dtype=np.int64)
         rng, count = self._rng, len(tokens)
-        true = tokens.copy()
-        heard = tokens.copy()
+        said = np.arange(count)
+        if not rate:
+            return MisheardTokens(tokens, said, sequence)
         substitute = rng.random(count) < rate
         pick = self._confusions[tokens, rng.integers(0, self._confusions.shape[1], count)]
         elsewhere = rng.random(count) < 0.25
         pick = np.where(elsewhere, self._random_tokens((count,)), pick)
-        heard = np.where(substitute, pick, heard)
+        heard = np.where(substitute, pick, tokens)
         keep = rng.random(count) >= rate * 0.3
         if not keep.any():
             keep[0] = True
-        heard, true = heard[keep], true[keep]
+        heard, said = heard[keep], said[keep]
         if rng.random() < rate * 2 and len(heard) > 1:
             where = rng.integers(0, len(heard))
             extra = self._random_tokens((1,))
-            heard, true = np.insert(heard, where, extra), np.insert(true, where, 0)
+            heard, said = np.insert(heard, where, extra), np.insert(said, where, -1)
         if rng.random() < rate and len(heard) > 2:
             where = rng.integers(0, len(heard) - 1)
-            for sequence in (heard, true):
-                sequence[[where, where + 1]] = sequence[[where + 1, where]]
-        return heard, true
+            for places in (heard, said):
+                places[[where, where + 1]] = places[[where + 1, where]]
+        return MisheardTokens(heard, said, sequence)
 
     def _path(self, heard: NDArray[np.int64], kappa: float) -> NDArray[np.int64]:
         """Place index of every row, -1 where it is blank."""
@@ -197,52 +205,55 @@ class Simulator:
         """
         made = []
         for sequence in sequences:
-            tokens = np.asarray(sequence, dtype=np.int64)
             rate = 0.0 if clean else self._rng.choice([0.0, 0.04, 0.08, 0.15, 0.25])
-            rate *= 1.0 - self.ease
-            heard, true = self._corrupt(tokens, rate) if rate else (tokens, tokens)
-            made.append(self._stretched(heard, true, max_rows=max_rows, clean=clean))
+            one = self._corrupt(sequence, rate * (1.0 - self.ease))
+            made.append(self._stretched(one, max_rows=max_rows, clean=clean))
         return _padded(made, sequences)
 
     def misheard(self, sequences: list[MisheardTokens], *, max_rows: int) -> SimulatedBatch:
         """Marginals for sentences that were misheard as words are (see ``mishearing``).
 
         Args:
-            sequences: What was heard, place by place, and what was said.
+            sequences: What was heard and what was said.
             max_rows: Sequences are cut to fit.
         """
+        rng = self._rng
         made = [
-            self._stretched(
-                one.heard, one.true, max_rows=max_rows, doubt=self._rng.uniform(1.0, 4.0)
-            )
+            self._stretched(one, max_rows=max_rows, doubt=rng.uniform(1.0, 4.0))
             for one in sequences
         ]
         return _padded(made, [one.target for one in sequences])
 
     def _stretched(
-        self,
-        heard: NDArray[np.int64],
-        true: NDArray[np.int64],
-        *,
-        max_rows: int,
-        clean: bool = False,
-        doubt: float = 1.5,
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+        self, one: MisheardTokens, *, max_rows: int, clean: bool = False, doubt: float = 1.5
+    ) -> _Rows:
         kappa = float(np.exp(self._rng.normal(1.05, 0.25)))
-        places = self._path(heard, kappa)[:max_rows]
-        return self._rows(heard, true, places, clean=clean, doubt=doubt)
+        places = self._path(one.heard, kappa)[:max_rows]
+        ids, probs, tail = self._rows(one.heard, one.true, places, clean=clean, doubt=doubt)
+        return _Rows(ids, probs, tail, np.where(places < 0, -1, one.said[places]))
 
 
-def _padded(
-    made: list[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]],
-    targets: list[tuple[int, ...]],
-) -> SimulatedBatch:
-    lengths = np.array([len(rows[0]) for rows in made], dtype=np.int64)
-    width, top = -(-int(lengths.max()) // 16) * 16, made[0][0].shape[1]
-    ids = np.zeros((len(made), width, top), dtype=np.int64)
-    probs = np.zeros((len(made), width, top), dtype=np.float32)
-    tail = np.zeros((len(made), width), dtype=np.float32)
-    for row, (row_ids, row_probs, row_tail) in enumerate(made):
-        ids[row, : len(row_ids)], probs[row, : len(row_ids)] = row_ids, row_probs
-        tail[row, : len(row_ids)] = row_tail
-    return SimulatedBatch(ids, probs, tail, lengths, targets)
+class _Rows(NamedTuple):
+    """One sequence's part of a ``SimulatedBatch``."""
+
+    ids: NDArray[np.int64]
+    probs: NDArray[np.float32]
+    tail: NDArray[np.float32]
+    said: NDArray[np.int64]
+
+
+def _padded(made: list[_Rows], targets: list[tuple[int, ...]]) -> SimulatedBatch:
+    lengths = np.array([len(one.ids) for one in made], dtype=np.int64)
+    width, top = -(-int(lengths.max()) // 16) * 16, made[0].ids.shape[1]
+    batch = SimulatedBatch(
+        ids=np.zeros((len(made), width, top), dtype=np.int64),
+        probs=np.zeros((len(made), width, top), dtype=np.float32),
+        tail=np.zeros((len(made), width), dtype=np.float32),
+        lengths=lengths,
+        said=np.full((len(made), width), -1, dtype=np.int64),
+        targets=targets,
+    )
+    for row, one in enumerate(made):
+        for whole, part in zip((batch.ids, batch.probs, batch.tail, batch.said), one, strict=True):
+            whole[row, : len(part)] = part
+    return batch

@@ -282,7 +282,7 @@ class TextTrainer:
 
     def _read(self, batch: SimulatedBatch, name: str) -> tuple[Tensor, dict[str, float]]:
         assert self.decoder is not None
-        loss = simulated_loss(
+        loss, _ = simulated_loss(
             self.decoder,
             batch,
             placement=self.placement,

@@ -85,6 +85,7 @@ def test_places_of_a_misheard_word_share_its_true_classes_in_order():
     found = aligned(words, (5, 6, 5, 6), lambda word: classes(word, ()))
     assert found is not None
     assert found.heard.tolist() == [7, 8, 9, 3]
+    assert found.said.tolist() == [0, 0, 1, -1]
     assert found.true.tolist() == [5, 5, 6, 0]
     assert aligned([HeardWord("ship", "")], (5, 6), lambda word: classes(word, ())) is None
 
