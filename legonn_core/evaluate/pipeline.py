@@ -126,8 +126,9 @@ def memory_of(decoder: Decoder, rows: Sequence[Marginals]) -> Memory:
         ids[place, :count] = torch.from_numpy(block.ids.astype(np.int64))
         probs[place, :count] = torch.from_numpy(np.exp(block.log_probs))
         tail[place, :count] = torch.from_numpy(block.tail)
-    mixture = decoder.ingestor.mix_sparse(ids, probs, tail)
-    return decoder.remember(mixture, torch.tensor([len(block) for block in rows]))
+    lengths = torch.tensor([len(block) for block in rows])
+    read = decoder.ingestor.read_sparse(ids, probs, tail, lengths)
+    return decoder.remember(read.mixture, read.lengths)
 
 
 def settings_of(decoder: LoadedModule, encoder: LoadedModule) -> JointSettings:

@@ -33,9 +33,10 @@ from legonn_core.nn.transformer import TransformerLayer
 from legonn_core.scoring.scores import Score, word_error_rate
 from legonn_core.train.composition import Boundary, Composition, Handed, Link
 from legonn_core.train.contract_noise import ContractNoise
-from legonn_core.train.losses import cross_entropy, decoder_inputs
 from legonn_core.train.optimize import MasterOptimizer, cosine_rate
+from legonn_core.train.placement import Placement
 from legonn_core.train.simulate import Simulator
+from legonn_core.train.simulated_loss import simulated_loss
 
 BATCH = 32
 TEST_SENTENCES = 300
@@ -183,17 +184,14 @@ class SyntheticExperiment:
         unigram[0] = 0.0
         simulator = Simulator(others, unigram, seed=seed)
         simulator.ease, simulator.most_repeats = 0.5, 0.95
+        placement = Placement.of("cpu", "fp32")
         sentences = self.grammar.sentences(steps * BATCH, seed=2000 + seed)
         for step in range(steps):
             made = simulator(sentences[step * BATCH : (step + 1) * BATCH], max_rows=64)
-            mixed = decoder.ingestor.mix_sparse(
-                torch.from_numpy(made.ids),
-                torch.from_numpy(made.probs),
-                torch.from_numpy(made.tail),
+            loss, _ = simulated_loss(
+                decoder, made, placement=placement, input_drop=0.1, smoothing=0.0
             )
-            memory = decoder.remember(mixed, torch.from_numpy(made.lengths))
-            logits = decoder(decoder_inputs(made.targets, drop=0.1), memory)
-            yield cross_entropy(logits, made.targets, smoothing=0.0)
+            yield loss
 
     @torch.no_grad()
     def _rows(self, encoder: nn.Module, write: Writer) -> Handed:

@@ -52,10 +52,10 @@ def run(module: LoadedModule, given: NDArray[np.generic]) -> NDArray[np.float32]
     else:
         assert isinstance(network, Decoder)
         ids = torch.from_numpy(given.astype(np.int64))[None, :, None]
-        mixture = network.ingestor.mix_sparse(
-            ids, torch.ones(ids.shape), torch.zeros(ids.shape[:2])
+        read = network.ingestor.read_sparse(
+            ids, torch.ones(ids.shape), torch.zeros(ids.shape[:2]), torch.tensor([ids.shape[1]])
         )
-        memory = network.remember(mixture, torch.tensor([ids.shape[1]]))
+        memory = network.remember(read.mixture, read.lengths)
         start = torch.zeros(1, dtype=torch.long)
         logits, _ = network.step(start, memory, network.start(1, 1))
     return logits.float().softmax(dim=-1).numpy()

@@ -9,7 +9,6 @@ from typing import Generic, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from legonn_core.decoders.decoder import Decoder
 from legonn_core.errors import (
@@ -19,6 +18,7 @@ from legonn_core.errors import (
     LimitExceeded,
     VocabularyMismatch,
 )
+from legonn_core.ingestors.ingestor import Read
 from legonn_core.interface import codec
 from legonn_core.interface.marginals import Marginals
 from legonn_core.modules.registry import LoadedModule
@@ -104,10 +104,11 @@ class JobReader:
         text, confidence = vocabulary.text(forced), 0.0 if words else 1.0
         return DecodeResult((DecodedText(forced, text, 0.0, confidence, words),))
 
-    def mixture(self, requests: Sequence[Request[Key]], network: Decoder) -> Tensor:
-        """(R, U, D) expected embeddings of requests, padded to the longest."""
+    def ingested(self, requests: Sequence[Request[Key]], network: Decoder) -> Read:
+        """Rows of requests as the ingestor reads them, padded to the longest."""
         rows = max(len(request.marginals) for request in requests)
         top = max(request.marginals.ids.shape[1] for request in requests)
+        lengths = torch.tensor([len(request.marginals) for request in requests])
         ids = torch.zeros(len(requests), rows, top, dtype=torch.long)
         probs, tail = torch.zeros(len(requests), rows, top), torch.zeros(len(requests), rows)
         for place, request in enumerate(requests):
@@ -116,7 +117,7 @@ class JobReader:
             ids[place, :count, :k] = torch.from_numpy(marginals.ids.astype(np.int64))
             probs[place, :count, :k] = torch.from_numpy(np.exp(marginals.log_probs))
             tail[place, :count] = torch.from_numpy(marginals.tail.astype(np.float32))
-        return network.ingestor.mix_sparse(ids, probs, tail)
+        return network.ingestor.read_sparse(ids, probs, tail, lengths)
 
     def result(self, request: Request[Key], found: Sequence[Hypothesis]) -> DecodeResult:
         """The answer to a request whose search found these."""

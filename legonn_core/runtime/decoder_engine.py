@@ -181,17 +181,15 @@ class DecoderEngine(Generic[Key]):
             bank = self._spare.pop(name.beam, None) or TokenBank(self._prepared, name.beam)
             group = _Group(bank, None, [])
             self._groups[name] = group
-        lengths = [len(request.marginals) for request in requests]
-        memory = self.network.remember(
-            self._reader.mixture(requests, self.network), torch.tensor(lengths)
-        )
+        read = self._reader.ingested(requests, self.network)
+        memory = self.network.remember(read.mixture, read.lengths)
         past = None
         starts = lanes_module.start([request.search for request in requests])
         if requests[0].search.forced:
             begun = torch.tensor([(END, *request.search.forced[:-1]) for request in requests])
             log_probs, past = self.network.read(begun, memory, 1)
             starts = lanes_module.read_forced(starts, log_probs.numpy())
-        group.bank.join(memory, lengths, past)
+        group.bank.join(memory, read.lengths.tolist(), past)
         group.lanes = starts if group.lanes is None else lanes_module.join(group.lanes, starts)
         group.requests += requests
 

@@ -42,6 +42,8 @@ def fine_tuned(
     sizes = dict(card.architecture)
     if part == "decoder" and recipe.adapter_width:
         sizes["adapter_width"] = recipe.adapter_width
+    if part == "decoder" and isinstance(recipe, DecoderRecipe):
+        sizes |= recipe.reads
     decoding = entry.get("decoding")
     return Packaging(
         ref=ModuleRef(str(entry["name"]), version),

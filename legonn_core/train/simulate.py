@@ -254,6 +254,7 @@ def _padded(made: list[_Rows], targets: list[tuple[int, ...]]) -> SimulatedBatch
         targets=targets,
     )
     for row, one in enumerate(made):
-        for whole, part in zip((batch.ids, batch.probs, batch.tail, batch.said), one, strict=True):
-            whole[row, : len(part)] = part
+        count = len(one.ids)
+        batch.ids[row, :count], batch.probs[row, :count] = one.ids, one.probs
+        batch.tail[row, :count], batch.said[row, :count] = one.tail, one.said
     return batch

@@ -87,8 +87,9 @@ def reference(module: LoadedModule, job: DecodeJob) -> tuple[int, ...]:
     search = SimpleSearch(settings, block.dense(module.card.contract.num_classes))
     ids = torch.from_numpy(block.ids.astype(np.int64))[None]
     probs, tail = torch.from_numpy(np.exp(block.log_probs))[None], torch.from_numpy(block.tail)
-    mixture = network.ingestor.mix_sparse(ids, probs, tail[None])
-    memory = network.remember(mixture, torch.tensor([len(block)]))
+    lengths = torch.tensor([len(block)])
+    read = network.ingestor.read_sparse(ids, probs, tail[None], lengths)
+    memory = network.remember(read.mixture, read.lengths)
     state, found = network.start(1, job.beam), search.start()
     while not found.is_done:
         log_probs, state = network.step(torch.from_numpy(found.last_tokens), memory, state)

@@ -72,7 +72,15 @@ TEXT_SHAPE = TextEncoderShape(
     max_tokens=60,
 )
 DECODER_SHAPE = DecoderShape(
-    NUM_CLASSES, width=16, hidden=32, num_heads=2, ingestor_layers=1, layers=2, max_rows=256
+    NUM_CLASSES,
+    width=16,
+    hidden=32,
+    num_heads=2,
+    ingestor_layers=1,
+    layers=2,
+    max_rows=256,
+    receptive_field=3,
+    blank_limit=0.9,
 )
 
 

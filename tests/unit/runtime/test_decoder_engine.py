@@ -84,8 +84,9 @@ def by_hand(module, job: DecodeJob) -> list[tuple[tuple[int, ...], float]]:
     with torch.no_grad():
         ids = torch.from_numpy(block.ids.astype(np.int64))[None]
         probs, tail = torch.from_numpy(np.exp(block.log_probs))[None], torch.from_numpy(block.tail)
-        mixture = network.ingestor.mix_sparse(ids, probs, tail[None])
-        memory = network.remember(mixture, torch.tensor([len(block)]))
+        lengths = torch.tensor([len(block)])
+        read = network.ingestor.read_sparse(ids, probs, tail[None], lengths)
+        memory = network.remember(read.mixture, read.lengths)
         state = network.start(1, job.beam)
         while not found.is_done:
             log_probs, state = network.step(torch.from_numpy(found.last_tokens), memory, state)
