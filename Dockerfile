@@ -33,6 +33,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     LEGONN_SERVER__HTTP=0.0.0.0:8080 \
     LEGONN_SERVER__METRICS=0.0.0.0:9464 \
     LEGONN_LOG__JSON=true
+# Other machines reach these ports, so the server starts only when it is told who may call: mount an
+# access file and name it in LEGONN_ACCESS__FILE, or set LEGONN_ACCESS__INSECURE=true.
 USER 10001:10001
 WORKDIR /tmp
 EXPOSE 50051 8080 9464

@@ -9,8 +9,13 @@
     │   ├── UnknownRoute · UnknownModule
     ├── ContractMismatch      modules that do not fit    FAILED_PRECONDITION   retry NEVER
     │   ├── VocabularyMismatch · RateMismatch · EncodingMismatch · BadModule
+    ├── Unauthenticated       who is calling?            UNAUTHENTICATED       retry NEVER
+    │   ├── TokenMissing · TokenInvalid
+    ├── PermissionDenied      known, but not allowed to  PERMISSION_DENIED     retry NEVER
     ├── Overloaded            too much at once           RESOURCE_EXHAUSTED    retry LATER
     │   ├── AdmissionRefused · QueueFull
+    │   └── QuotaExceeded     a tenant's share is used up
+    │       ├── TenantStreams · TenantAudio · TenantCharacters
     ├── Unavailable           somebody else may do it    UNAVAILABLE           retry SAME
     │   ├── BackendDown · StateLost · ModuleDraining
     ├── SessionSuperseded     the session lives on elsewhere  ABORTED      retry NEVER
@@ -46,6 +51,12 @@ class LegonnError(Exception):
 
     reason: ClassVar[str] = "UNKNOWN"
     retry: ClassVar[Retry] = Retry.NEVER
+
+    retry_after_s: float | None = None
+    """Seconds to wait before a retry, where this is known; sent as ``RetryInfo``."""
+
+    field: str = ""
+    """What it is about: a field of the request, or a quota; sent with ``ErrorInfo``."""
 
     @property
     def message(self) -> str:
@@ -155,6 +166,30 @@ class BadModule(ContractMismatch):
     reason = "BAD_MODULE"
 
 
+class Unauthenticated(LegonnError):
+    """The server wants to know who is calling."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class TokenMissing(Unauthenticated):
+    """The call brought no key, token or certificate."""
+
+    reason = "TOKEN_MISSING"
+
+
+class TokenInvalid(Unauthenticated):
+    """The key, token or certificate is not known, expired, or not meant for this server."""
+
+    reason = "TOKEN_INVALID"
+
+
+class PermissionDenied(LegonnError):
+    """The caller is known, but has not the role that the call needs."""
+
+    reason = "ROLE"
+
+
 class Overloaded(LegonnError):
     """More work than the server will queue."""
 
@@ -172,6 +207,43 @@ class QueueFull(Overloaded):
     """A bounded queue is full."""
 
     reason = "QUEUE_FULL"
+
+
+class QuotaExceeded(Overloaded):
+    """The tenant's share is used up; others are served.
+
+    Args:
+        message: For people.
+        field: The quota's name.
+        retry_after_s: Seconds until the same call would pass, if nothing else is sent.
+    """
+
+    reason = "QUOTA"
+
+    def __init__(
+        self, message: str = "", *, field: str = "", retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.field = field
+        self.retry_after_s = retry_after_s
+
+
+class TenantStreams(QuotaExceeded):
+    """The tenant has as many calls open as it may."""
+
+    reason = "TENANT_STREAMS"
+
+
+class TenantAudio(QuotaExceeded):
+    """The tenant has sent as much audio as it may for now."""
+
+    reason = "TENANT_AUDIO"
+
+
+class TenantCharacters(QuotaExceeded):
+    """The tenant has sent as much text as it may for now."""
+
+    reason = "TENANT_CHARACTERS"
 
 
 class Unavailable(LegonnError):

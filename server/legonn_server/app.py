@@ -7,57 +7,44 @@ import contextlib
 import gc
 import logging
 import signal
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import grpc
-from prometheus_client import (
-    CollectorRegistry,
-    GCCollector,
-    ProcessCollector,
-    start_http_server,
-)
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
 from legonn import __version__
-from legonn_core.errors import (
-    BadConfig,
-)
-from legonn_core.runtime.messages import ModuleRef
-from legonn_server.backends.embedded import EmbeddedBackend, EmbeddedOptions
-from legonn_server.backends.fake import FakeBackend, FakeScript
+from legonn_core.errors import BadConfig
+from legonn_server.backends.embedded import EmbeddedBackend
 from legonn_server.backends.protocol import Backend
-from legonn_server.backends.rehearsal import ProcessRehearsal, Rehearsal, RehearsalOptions
+from legonn_server.building import build_backend, build_reconciler, build_rehearsal
+from legonn_server.config.doors import LOOPBACK, refuse_open_doors
 from legonn_server.config.settings import (
     DEFAULT_HTTP,
     DEFAULT_METRICS,
     Settings,
-    engine_environment,
-    modules_folder,
     split_address,
 )
+from legonn_server.gateway.doorkeeper import Doorkeeper
 from legonn_server.gateway.entrance import SPEECH, TEXT
 from legonn_server.gateway.health import Health
+from legonn_server.gateway.metrics_page import check_of, metrics_page
 from legonn_server.gateway.sampler import Sampler, begin_at_zero
 from legonn_server.gateway.server import build_server
 from legonn_server.gateway.services import Services
 from legonn_server.gateway.stream import Workers
+from legonn_server.gateway.tls import Certificates
 from legonn_server.gateway.web.server import WebServer
 from legonn_server.gateway.web.site import build_site
 from legonn_server.pools.decoder_pool import DecoderPool
 from legonn_server.pools.encoder_pool import EncoderPool
 from legonn_server.pools.module_manager import ModuleManager
-from legonn_server.pools.reconciler import Reconciler
-from legonn_server.pools.routes_folder import RoutesFolder
 from legonn_server.pools.shadowing import Shadowing
 from legonn_server.pools.trials import Trials
-from legonn_server.routing import routes_file
 from legonn_server.routing.admission import Admission
 from legonn_server.telemetry.logs import log, shift_level
 from legonn_server.telemetry.metrics import Metrics
 
 _FINALS_S = 5.0
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class Gateway:
@@ -83,6 +70,10 @@ class Gateway:
         self.metrics.build_info.labels(__version__).set(1)
         begin_at_zero(self.metrics)
         self._health = Health()
+        refuse_open_doors(settings)
+        self.doorkeeper = Doorkeeper(settings.access, self.metrics)
+        tls = settings.tls
+        self.certificates = Certificates(tls, self.metrics) if tls.is_wanted else None
         modules = ModuleManager(
             backend, self.metrics, rule=settings.swap, rehearsal=build_rehearsal(settings)
         )
@@ -129,14 +120,17 @@ class Gateway:
         await self._health.live()
         await self._health.set_backend(is_up=False)
         host, _ = split_address(self._settings.server.listen)
-        is_local = host in _LOOPBACK
-        if not is_local:
-            log(logging.WARNING, "listening beyond loopback without TLS", host=host)
-        self._server = build_server(self.services, self._health, has_reflection=is_local)
+        self._server = build_server(
+            self.services, self._health, self.doorkeeper, has_reflection=host in LOOPBACK
+        )
+        listen = self._settings.server.listen
         try:
-            port = self._server.add_insecure_port(self._settings.server.listen)
+            if self.certificates is None:
+                port = self._server.add_insecure_port(listen)
+            else:
+                port = self._server.add_secure_port(listen, self.certificates.for_grpc())
         except RuntimeError as error:
-            raise BadConfig(f"cannot listen on {self._settings.server.listen}") from error
+            raise BadConfig(f"cannot listen on {listen}") from error
         self.address = f"{host}:{port}"
         await self._server.start()
         await self._open_web()
@@ -163,9 +157,17 @@ class Gateway:
         host, port = split_address(listen)
         limits = self._settings.limits
         web = WebServer(
-            build_site(self.services, self._settings.web, host=host),
+            build_site(
+                self.services,
+                self._settings.web,
+                self.doorkeeper,
+                is_serving=lambda: self._health.is_serving,
+                host=host,
+            ),
             self._settings.web,
+            self.metrics,
             max_message_bytes=limits.max_message_bytes,
+            tls=self.certificates.for_http() if self.certificates else None,
         )
         try:
             port = await web.start(host, port)
@@ -174,10 +176,9 @@ class Gateway:
                 raise
             log(logging.WARNING, f"no captions page: {error.message}")
             return
-        if host not in _LOOPBACK:
-            log(logging.WARNING, "serving HTTP beyond loopback without TLS", host=host)
         self._web = web
-        self.page = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        scheme = "https" if self.certificates else "http"
+        self.page = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
 
     async def set_backend_state(self, *, is_up: bool) -> None:
         """The engine came up or went down: tell health and metrics."""
@@ -210,82 +211,9 @@ class Gateway:
         await self.services.decoders.stop()
 
 
-def build_backend(settings: Settings, on_state: Callable[[bool], None]) -> Backend:
-    """The backend that the settings name."""
-    if settings.server.backend == "fake":
-        return FakeBackend(FakeScript(max_slots=settings.admission.max_streams))
-    if settings.server.backend == "triton":
-        return _triton_backend(settings, on_state)
-    folder = modules_folder(settings)
-    return EmbeddedBackend(
-        EmbeddedOptions(
-            command=_engine_command(settings, folder),
-            environment=engine_environment(settings),
-            modules=_routed(settings),
-        ),
-        on_progress=lambda text: log(logging.INFO, text),
-        on_state=on_state,
-    )
-
-
-def _triton_backend(settings: Settings, on_state: Callable[[bool], None]) -> Backend:
-    """Triton servers; their client library is an extra, so it is imported only here."""
-    try:
-        from legonn_server.backends.triton import TritonBackend
-    except ModuleNotFoundError as error:
-        raise BadConfig(
-            f"--backend triton needs {error.name}: pip install 'legonn[triton]'"
-        ) from error
-    return TritonBackend(
-        settings.triton, on_progress=lambda text: log(logging.INFO, text), on_state=on_state
-    )
-
-
-def _engine_command(settings: Settings, folder: Path) -> tuple[str, ...]:
-    """The engine's entry point, named as a string: this process never imports it."""
-    return (
-        sys.executable,
-        "-m",
-        "legonn_core.runtime.process",
-        f"--modules={folder}",
-        f"--threads={settings.server.threads}",
-        f"--slots={settings.admission.max_streams}",
-    )
-
-
-def build_rehearsal(settings: Settings) -> Rehearsal | None:
-    """Who tries a version before the engine loads it; the fake has no files to try."""
-    if settings.server.backend == "fake":
-        return None
-    folder = modules_folder(settings)
-    command = (sys.executable, "-m", "legonn_core.modules.check", "--nice=5", f"--store={folder}")
-    return ProcessRehearsal(
-        RehearsalOptions(command, folder, environment=engine_environment(settings))
-    )
-
-
-def build_reconciler(settings: Settings, modules: ModuleManager) -> Reconciler:
-    """Who follows the routes file, if there is one, and the clock."""
-    server = settings.server
-    folder = (
-        RoutesFolder(Path(server.routes), is_read_only=server.routes_read_only)
-        if server.routes
-        else None
-    )
-    return Reconciler(modules, folder)
-
-
-def _routed(settings: Settings) -> tuple[ModuleRef, ...]:
-    """What the routes file names: the first child loads that and nothing else."""
-    if not settings.server.routes:
-        return ()
-    text = RoutesFolder(Path(settings.server.routes)).read()
-    return () if text is None else tuple(sorted(routes_file.parse(text).refs))
-
-
 @contextlib.contextmanager
-def metrics_page(settings: Settings, registry: CollectorRegistry) -> Iterator[str]:
-    """Serve /metrics; gives the address, empty if there is none.
+def _metrics(settings: Settings, gateway: Gateway) -> Iterator[str]:
+    """Serve /metrics; gives its URL, empty if there is none.
 
     Raises:
         BadConfig: If the port was asked for and cannot be had.
@@ -295,20 +223,26 @@ def metrics_page(settings: Settings, registry: CollectorRegistry) -> Iterator[st
         yield ""
         return
     host, port = split_address(address)
-    try:
-        server, thread = start_http_server(port, addr=host, registry=registry)
-    except OSError as error:
-        if address != DEFAULT_METRICS:
-            raise BadConfig(f"cannot serve metrics on {address}: {error.strerror}") from error
-        log(logging.WARNING, "no metrics page: the port is taken", address=address)
-        yield ""
-        return
-    try:
-        yield f"{host}:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    is_guarded = not gateway.doorkeeper.is_open and not settings.access.open_metrics
+    certificates = gateway.certificates if host not in LOOPBACK else None
+    tls = certificates.for_http() if certificates else None
+    with contextlib.ExitStack() as stack:
+        page = metrics_page(
+            host,
+            port,
+            gateway.metrics.registry,
+            check=check_of(gateway.doorkeeper) if is_guarded else None,
+            tls=tls,
+        )
+        try:
+            port = stack.enter_context(page)
+        except BadConfig:
+            if address != DEFAULT_METRICS:
+                raise
+            log(logging.WARNING, "no metrics page: the port is taken", address=address)
+            yield ""
+        else:
+            yield f"{'https' if tls else 'http'}://{host}:{port}/metrics"
 
 
 async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
@@ -331,7 +265,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     backend = build_backend(settings, states.put_nowait)
     gateway = Gateway(settings, backend)
     _watch_processes(gateway.metrics.registry, backend)
-    with metrics_page(settings, gateway.metrics.registry) as metrics_address:
+    with _metrics(settings, gateway) as metrics_url:
         starting = asyncio.create_task(gateway.start())
         stopping = asyncio.create_task(signals.get())
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -339,7 +273,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
             if starting.done():
                 starting.result()
                 _settle_memory()
-                announce(_ready_line(gateway, metrics_address))
+                announce(_ready_line(gateway, metrics_url))
                 await _follow(gateway, states, stopping)
             starting.cancel()
             log(logging.INFO, "draining", grace_seconds=settings.server.grace_seconds)
@@ -390,8 +324,8 @@ async def _stop(gateway: Gateway, signals: asyncio.Queue[int]) -> None:
     await draining
 
 
-def _ready_line(gateway: Gateway, metrics_address: str) -> str:
+def _ready_line(gateway: Gateway, metrics_url: str) -> str:
     modules = ", ".join(str(module.ref) for module in gateway.services.modules.modules)
-    page = f"; metrics at http://{metrics_address}/metrics" if metrics_address else ""
+    page = f"; metrics at {metrics_url}" if metrics_url else ""
     captions = f"; captions at {gateway.page}" if gateway.page else ""
     return f"legonn is ready at {gateway.address} with {modules or 'no modules'}{captions}{page}"

@@ -35,6 +35,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT,…",
         help="gRPC addresses of the Triton servers of --backend triton",
     )
+    parser.add_argument(
+        "--access",
+        metavar="FILE",
+        help="keys, tokens and certificates that may call, and their quotas; read again when it"
+        " changes. `legonn keys new` makes one; docs/access.md",
+    )
+    parser.add_argument(
+        "--insecure",
+        action="store_true",
+        default=None,
+        help="let anybody call who can reach the port, from other machines too",
+    )
+    parser.add_argument(
+        "--cert", metavar="FILE", help="certificate chain (PEM): gRPC and HTTP speak TLS"
+    )
+    parser.add_argument("--cert-key", metavar="FILE", help="its private key (PEM)")
+    parser.add_argument(
+        "--client-ca",
+        metavar="FILE",
+        help="ask clients for certificates that this CA signed (mTLS)",
+    )
     parser.add_argument("--grace-seconds", metavar="S", type=float, help="longest drain")
     parser.add_argument("--log-json", action="store_true", default=None, help="log JSON lines")
     parser.add_argument("--config", metavar="FILE", type=Path, help="settings file (TOML)")
@@ -58,6 +79,12 @@ def run(args: argparse.Namespace) -> int:
                 "backend",
                 "grace_seconds",
             )
+        },
+        "access": {"file": args.access, "insecure": args.insecure},
+        "tls": {
+            "certificate": args.cert,
+            "private_key": args.cert_key,
+            "client_ca": args.client_ca,
         },
         "triton": {"endpoints": args.triton_endpoints},
         "log": {"json": args.log_json},

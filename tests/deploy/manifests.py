@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-OVERLAYS = ("cpu", "cpu-keda", "gpu")
+OVERLAYS = ("cpu", "cpu-keda", "cpu-tls", "gpu")
 CUSTOM = {"PodMonitor", "ScaledObject"}
 """Kinds of other people's definitions, which Kubernetes' own schemas do not know."""
 

@@ -76,6 +76,7 @@ def test_no_secret_is_written_down(overlay: str):
     [
         "cpu",
         "cpu-keda",
+        "cpu-tls",
         pytest.param(
             "gpu",
             marks=pytest.mark.xfail(
@@ -174,3 +175,27 @@ def test_names_are_one_namespace():
             if one["kind"] != "Namespace"
         }  # fmt: skip
         assert spaces == {"legonn"}
+
+
+@each_overlay
+def test_nobody_calls_without_a_key(overlay: str):
+    settings = next(
+        one["data"] for one in of_kind(overlay, "ConfigMap")
+        if "LEGONN_SERVER__LISTEN" in one["data"]
+    )  # fmt: skip
+    pod = dict(pods(overlay))["legonn-gateway"]
+    mounts = {one["name"]: one["mountPath"] for one in pod["containers"][0]["volumeMounts"]}
+    secrets = {one["name"] for one in pod["volumes"] if "secret" in one}
+    assert settings["LEGONN_ACCESS__FILE"].startswith(mounts["access"])
+    assert "access" in secrets
+    assert settings.get("LEGONN_ACCESS__INSECURE", "false") == "false"
+
+
+def test_the_tls_overlay_is_cpu_with_certificates():
+    pod = dict(pods("cpu-tls"))["legonn-gateway"]
+    mounts = {one["name"]: one["mountPath"] for one in pod["containers"][0]["volumeMounts"]}
+    for variable in pod["containers"][0]["env"]:
+        if variable["name"].startswith("LEGONN_TLS__"):
+            assert variable["value"].startswith(mounts["tls"])
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert pod["containers"][0][probe]["httpGet"]["scheme"] == "HTTPS"

@@ -17,6 +17,7 @@ PURE_ROOMS = (
     "legonn_server.session",
     "legonn_server.routing",
     "legonn_server.language",
+    "legonn_server.access",
 )
 LIGHT_ROOMS = [
     source.module

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ from legonn_core.runtime.messages import ModuleDescription
 from legonn_server.app import Gateway
 from legonn_server.backends.fake import SAMPLE_RATE, FakeBackend, FakeScript
 from legonn_server.config.settings import ServerSettings, Settings
+from legonn_server.gateway.doorkeeper import AccessOptions
+from legonn_server.gateway.tls import TlsFiles
 from legonn_server.telemetry.metrics import Metrics
 
 speech_pb = speech_service_pb2
@@ -47,6 +49,9 @@ async def running(
     script: FakeScript | None = None,
     *,
     http: str = "",
+    access: AccessOptions | None = None,
+    tls: TlsFiles | None = None,
+    dial: Callable[[str], grpc.aio.Channel] | None = None,
     absent: tuple[ModuleDescription, ...] = (),
     routes: Path | None = None,
     is_read_only: bool = False,
@@ -54,7 +59,8 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Serve on a free port for the length of a ``with`` block.
 
-    ``absent`` are modules that may be loaded, ``routes`` is the folder of a routes file.
+    ``absent`` are modules that may be loaded, ``routes`` is the folder of a routes file, ``dial``
+    makes the channel of a server that asks for TLS.
     """
     settings = Settings(
         server=ServerSettings(
@@ -65,14 +71,17 @@ async def running(
             routes=str(routes) if routes else "",
             routes_read_only=is_read_only,
         ),
+        access=access or AccessOptions(),
+        tls=tls or TlsFiles(),
         **sections,
     )
     backend = FakeBackend(script, absent=absent)
     gateway = Gateway(settings, backend)
     await gateway.start()
     options = (("grpc.max_send_message_length", -1),)
+    dial = dial or (lambda address: grpc.aio.insecure_channel(address, options=options))
     try:
-        async with grpc.aio.insecure_channel(gateway.address, options=options) as channel:
+        async with dial(gateway.address) as channel:
             yield Running(gateway, backend, channel)
     finally:
         await gateway.stop(grace_seconds=0)

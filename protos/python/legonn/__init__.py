@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from legonn import captions
+    from legonn.access import Access
     from legonn.aio import AsyncClient
     from legonn.audio import AudioFile, open_audio, paced, paced_async
     from legonn.captions_shape import CaptionRules, Cue
@@ -31,9 +32,12 @@ if TYPE_CHECKING:
         NotFound,
         NotImplementedYet,
         Overloaded,
+        PermissionDenied,
         ProtocolViolation,
+        QuotaExceeded,
         Retry,
         SessionSuperseded,
+        Unauthenticated,
         Unavailable,
         UnknownModule,
         UnknownRoute,
@@ -67,6 +71,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "access": ("Access",),
     "aio": ("AsyncClient",),
     "audio": ("AudioFile", "open_audio", "paced", "paced_async"),
     "captions_shape": ("CaptionRules", "Cue"),
@@ -74,7 +79,8 @@ _HOMES = {
     "errors": (
         *("BadAudio", "BadConfig", "BadText", "ContractMismatch", "DeadlineMissed", "InputError"),
         *("InternalFault", "LegonnError", "LimitExceeded", "NotFound", "NotImplementedYet"),
-        *("Overloaded", "ProtocolViolation", "Retry", "SessionSuperseded", "Unavailable"),
+        *("Overloaded", "PermissionDenied", "ProtocolViolation", "QuotaExceeded", "Retry"),
+        *("SessionSuperseded", "Unauthenticated", "Unavailable"),
         *("UnknownModule", "UnknownRoute"),
     ),
     "feed": ("AsyncFeed", "Control", "Feed"),
@@ -98,6 +104,7 @@ except PackageNotFoundError:  # a checkout on the path, not installed
     __version__ = "0.0.0+checkout"
 
 __all__ = [
+    "Access",
     "AsyncClient",
     "AsyncFeed",
     "AudioFile",
@@ -131,7 +138,9 @@ __all__ = [
     "Notice",
     "Overloaded",
     "Partial",
+    "PermissionDenied",
     "ProtocolViolation",
+    "QuotaExceeded",
     "Retry",
     "RetryPolicy",
     "Route",
@@ -148,6 +157,7 @@ __all__ = [
     "TextSummary",
     "Transcript",
     "TranslateOptions",
+    "Unauthenticated",
     "Unavailable",
     "UnknownModule",
     "UnknownRoute",

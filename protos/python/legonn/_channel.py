@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
-from typing import cast
+from typing import Any, cast
 
 import grpc
 from grpc_health.v1 import health_pb2
 
 from legonn import errors
+from legonn.access import Access
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 ADDRESS_VARIABLE = "LEGONN_ADDRESS"
@@ -50,6 +52,52 @@ def options(address: str) -> list[tuple[str, int]]:
         ("grpc.keepalive_timeout_ms", 10_000),
     ]
     return [("grpc.enable_http_proxy", 0), *found] if address.startswith(_LOOPBACK) else found
+
+
+def dial(address: str, access: Access) -> grpc.Channel:
+    """A channel for blocking calls.
+
+    Raises:
+        BadConfig: If a file of ``access`` cannot be read.
+    """
+    if access.has_tls:
+        credentials = grpc.ssl_channel_credentials(*access.read())
+        channel = grpc.secure_channel(target(address), credentials, options(address))
+    else:
+        channel = grpc.insecure_channel(target(address), options(address))
+    return cast(grpc.Channel, _Keyed(channel, access.key)) if access.key else channel
+
+
+def dial_async(address: str, access: Access) -> grpc.aio.Channel:
+    """The same for asyncio."""
+    if access.has_tls:
+        credentials = grpc.ssl_channel_credentials(*access.read())
+        channel = grpc.aio.secure_channel(target(address), credentials, options(address))
+    else:
+        channel = grpc.aio.insecure_channel(target(address), options(address))
+    return cast(grpc.aio.Channel, _Keyed(channel, access.key)) if access.key else channel
+
+
+class _Keyed:
+    """A channel whose every call brings the key.
+
+    The library's call credentials are for TLS only, and its interceptors cost each message of a
+    stream; the metadata of a call cost nothing after its beginning.
+    """
+
+    def __init__(self, channel: grpc.Channel | grpc.aio.Channel, key: str) -> None:
+        self._channel = channel
+        self._metadata = (("authorization", f"Bearer {key}"),)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        found: Callable[..., Any] = getattr(self._channel, name)
+        if name not in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
+            return found
+
+        def with_key(*args: Any, **named: Any) -> Callable[..., Any]:
+            return partial(found(*args, **named), metadata=self._metadata)
+
+        return with_key
 
 
 def hides_refusal(status: grpc.StatusCode, details: str | None) -> bool:

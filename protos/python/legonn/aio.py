@@ -35,6 +35,7 @@ from legonn._module_calls import AsyncModuleCalls
 from legonn._session import SessionLog, note, reconnecting
 from legonn._source import AsyncSource
 from legonn._text_feed import Piece
+from legonn.access import Access
 from legonn.audio import Samples, open_audio, sample_chunks
 from legonn.client import DEFAULT_RATE_HERTZ
 from legonn.feed import Item
@@ -58,6 +59,8 @@ class AsyncClient(AsyncModuleCalls):
         address: As ``legonn.Client``.
         timeout_s: Deadline of each unary call, in seconds; streams have none.
         retry: How patient to be with a server that is lost or full; see ``NO_RETRIES``.
+        access: Key, token and certificates; default $LEGONN_KEY, $LEGONN_CA, $LEGONN_CERT and
+            $LEGONN_CERT_KEY.
         clock: Seconds that only grow.
         sleep: Waits so many seconds.
         dice: A number in [0, 1) each time, for the jitter of retries.
@@ -69,6 +72,7 @@ class AsyncClient(AsyncModuleCalls):
         *,
         timeout_s: float = 60.0,
         retry: RetryPolicy | None = None,
+        access: Access | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         dice: Callable[[], float] = random.random,
@@ -77,8 +81,7 @@ class AsyncClient(AsyncModuleCalls):
         self._timeout_s = timeout_s
         self._retry = retry or RetryPolicy()
         self._clock, self._sleep, self._dice = clock, sleep, dice
-        dialled = _channel.target(self.address)
-        self._channel = grpc.aio.insecure_channel(dialled, _channel.options(self.address))
+        self._channel = _channel.dial_async(self.address, access or Access.from_environment())
         self._speech = speech_service_pb2_grpc.SpeechServiceStub(self._channel)
         self._translation = translation_service_pb2_grpc.TranslationServiceStub(self._channel)
         self._modules = module_service_pb2_grpc.ModuleServiceStub(self._channel)

@@ -32,6 +32,7 @@ from legonn._module_calls import ModuleCalls
 from legonn._session import SessionLog, note, reconnecting
 from legonn._source import Source
 from legonn._text_feed import Piece
+from legonn.access import Access
 from legonn.audio import Samples, open_audio, sample_chunks
 from legonn.feed import Item
 from legonn.retry import Retries, RetryPolicy
@@ -57,6 +58,8 @@ class Client(ModuleCalls, Closing):
             default $LEGONN_ADDRESS, else 127.0.0.1:50051.
         timeout_s: Deadline of each unary call, in seconds; streams have none.
         retry: How patient to be with a server that is lost or full; see ``NO_RETRIES``.
+        access: Key, token and certificates; default $LEGONN_KEY, $LEGONN_CA, $LEGONN_CERT and
+            $LEGONN_CERT_KEY.
         clock: Seconds that only grow.
         sleep: Waits so many seconds.
         dice: A number in [0, 1) each time, for the jitter of retries.
@@ -68,6 +71,7 @@ class Client(ModuleCalls, Closing):
         *,
         timeout_s: float = 60.0,
         retry: RetryPolicy | None = None,
+        access: Access | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         dice: Callable[[], float] = random.random,
@@ -76,8 +80,7 @@ class Client(ModuleCalls, Closing):
         self._timeout_s = timeout_s
         self._retry = retry or RetryPolicy()
         self._clock, self._sleep, self._dice = clock, sleep, dice
-        dialled = _channel.target(self.address)
-        self._channel = grpc.insecure_channel(dialled, _channel.options(self.address))
+        self._channel = _channel.dial(self.address, access or Access.from_environment())
         self._speech = speech_service_pb2_grpc.SpeechServiceStub(self._channel)
         self._translation = translation_service_pb2_grpc.TranslationServiceStub(self._channel)
         self._modules = module_service_pb2_grpc.ModuleServiceStub(self._channel)

@@ -35,6 +35,7 @@ class LegonnError(Exception):
         from_server: Whether a legonn server said this; else the call did not reach one.
         retry_after_s: How long the server asks to wait, in seconds; None if it does not say.
         request_id: Names the failed call in the server's log; empty if unknown.
+        field: What it is about: a field of the request, or a quota; empty if the server names none.
     """
 
     reason: ClassVar[str] = "UNKNOWN"
@@ -47,11 +48,13 @@ class LegonnError(Exception):
         from_server: bool = False,
         retry_after_s: float | None = None,
         request_id: str = "",
+        field: str = "",
     ) -> None:
         super().__init__(message)
         self.from_server = from_server
         self.retry_after_s = retry_after_s
         self.request_id = request_id
+        self.field = field
 
     @property
     def message(self) -> str:
@@ -161,6 +164,30 @@ class BadModule(ContractMismatch):
     reason = "BAD_MODULE"
 
 
+class Unauthenticated(LegonnError):
+    """The server wants to know who is calling."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class TokenMissing(Unauthenticated):
+    """The call brought no key, token or certificate."""
+
+    reason = "TOKEN_MISSING"
+
+
+class TokenInvalid(Unauthenticated):
+    """The key, token or certificate is not known, expired, or not meant for this server."""
+
+    reason = "TOKEN_INVALID"
+
+
+class PermissionDenied(LegonnError):
+    """The caller is known, but has not the role that the call needs."""
+
+    reason = "ROLE"
+
+
 class Overloaded(LegonnError):
     """More work than the server will queue."""
 
@@ -178,6 +205,30 @@ class QueueFull(Overloaded):
     """A bounded queue is full."""
 
     reason = "QUEUE_FULL"
+
+
+class QuotaExceeded(Overloaded):
+    """The tenant's share is used up; ``field`` names the quota."""
+
+    reason = "QUOTA"
+
+
+class TenantStreams(QuotaExceeded):
+    """The tenant has as many calls open as it may."""
+
+    reason = "TENANT_STREAMS"
+
+
+class TenantAudio(QuotaExceeded):
+    """The tenant has sent as much audio as it may for now."""
+
+    reason = "TENANT_AUDIO"
+
+
+class TenantCharacters(QuotaExceeded):
+    """The tenant has sent as much text as it may for now."""
+
+    reason = "TENANT_CHARACTERS"
 
 
 class Unavailable(LegonnError):
@@ -264,6 +315,8 @@ _BY_CODE: dict[grpc.StatusCode, type[LegonnError]] = {
     grpc.StatusCode.FAILED_PRECONDITION: ProtocolViolation,
     grpc.StatusCode.NOT_FOUND: NotFound,
     grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
     grpc.StatusCode.UNAVAILABLE: Unavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineMissed,
     grpc.StatusCode.ABORTED: SessionSuperseded,
@@ -298,6 +351,7 @@ def from_rpc(failure: RpcFailure) -> LegonnError:
         from_server=info is not None,
         retry_after_s=retry_after_s,
         request_id=request_id if isinstance(request_id, str) else "",
+        field=info.metadata["field"] if info else "",
     )
 
 

@@ -27,14 +27,17 @@ export type { StreamOptions } from "./stream.js";
 export interface ClientOptions {
   /** Deadline of each unary call; default 60 s. Streams have none. */
   timeoutMs?: number;
-  /** Default: plain text, as a server on loopback speaks. */
+  /** Default: plain text, as a server on loopback speaks; `grpc.credentials.createSsl(…)` for TLS. */
   credentials?: grpc.ChannelCredentials;
+  /** A key or token, where the server asks who is calling; sent with every call. */
+  key?: string;
 }
 
 /** One channel to a legonn server. */
 export class Client implements Transport {
   private readonly client: grpc.Client;
   private readonly timeoutMs: number;
+  private readonly metadata = new grpc.Metadata();
 
   /** @param address host:port, or several divided by commas, which are tried in their order. */
   constructor(address = "127.0.0.1:50051", options: ClientOptions = {}) {
@@ -46,6 +49,7 @@ export class Client implements Transport {
       "grpc.keepalive_timeout_ms": 10_000,
     });
     this.timeoutMs = options.timeoutMs ?? 60_000;
+    if (options.key) this.metadata.set("authorization", `Bearer ${options.key}`);
   }
 
   /** Sends audio as it comes and yields what the server says; a lost server is replaced. */
@@ -104,7 +108,7 @@ export class Client implements Transport {
         (value: MessageShape<I>) => Buffer.from(toBinary(method.input, value)),
         (bytes: Buffer) => fromBinary(method.output, bytes),
         message,
-        new grpc.Metadata(),
+        this.metadata,
         { deadline: Date.now() + this.timeoutMs },
         (error, response) => {
           if (error) failed(asOurs(error));
@@ -122,6 +126,7 @@ export class Client implements Transport {
       pathOf(method),
       (value: StreamingRecognizeRequest) => Buffer.from(toBinary(method.input, value)),
       (bytes: Buffer) => fromBinary(method.output, bytes),
+      this.metadata,
     );
     const arrivals = new Arrivals<StreamingRecognizeResponse>();
     call.on("data", (response: StreamingRecognizeResponse) => arrivals.push(response));

@@ -25,8 +25,10 @@ from pydantic_settings import (
 import legonn_core
 from legonn_core.errors import BadConfig
 from legonn_server.backends.triton_options import TritonOptions
+from legonn_server.gateway.doorkeeper import AccessOptions
 from legonn_server.gateway.response_cache import CacheLimits
 from legonn_server.gateway.services import CallLimits
+from legonn_server.gateway.tls import TlsFiles
 from legonn_server.gateway.web.policy import WebLimits
 from legonn_server.pools.decoder_pool import DecoderLimits
 from legonn_server.routing.admission import AdmissionLimits
@@ -36,8 +38,9 @@ from legonn_server.session.policy import DecodingPolicy
 from legonn_server.session.text_policy import TextLimits
 
 _PREFIX = "LEGONN_"
-_OTHERS = {"LEGONN_ADDRESS", "LEGONN_MODULES", "LEGONN_CONFIG"}
-"""Variables that are no settings: the client's, the module folder, the settings file."""
+_OF_CLIENTS = {"ADDRESS", "KEY", "CA", "CERT", "CERT_KEY"}
+_OTHERS = {"LEGONN_MODULES", "LEGONN_CONFIG", *(f"{_PREFIX}{name}" for name in _OF_CLIENTS)}
+"""Variables that are no settings: the module folder, the settings file, and the client's."""
 
 DEFAULT_METRICS = "127.0.0.1:9464"
 DEFAULT_HTTP = "127.0.0.1:8080"
@@ -112,6 +115,8 @@ class Settings(BaseSettings):
     )
 
     server: ServerSettings = ServerSettings()
+    access: AccessOptions = AccessOptions()
+    tls: TlsFiles = TlsFiles()
     log: LogSettings = LogSettings()
     admission: AdmissionLimits = AdmissionLimits()
     limits: CallLimits = CallLimits()

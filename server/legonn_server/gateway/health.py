@@ -43,11 +43,15 @@ class Health:
         self._is_draining = True
         await self._tell()
 
+    @property
+    def is_serving(self) -> bool:
+        """What the standard service says of every service."""
+        return self._is_backend_up and not self._is_draining
+
     async def _tell(self) -> None:
-        is_serving = self._is_backend_up and not self._is_draining
         status = (
             health_pb2.HealthCheckResponse.SERVING
-            if is_serving
+            if self.is_serving
             else health_pb2.HealthCheckResponse.NOT_SERVING
         )
         for service in SERVICES:

@@ -12,7 +12,9 @@ from legonn.v1 import (
     speech_service_pb2_grpc,
     translation_service_pb2_grpc,
 )
+from legonn_server.gateway.doorkeeper import Doorkeeper
 from legonn_server.gateway.health import SERVICES, Health
+from legonn_server.gateway.interceptors.access import AccessInterceptor
 from legonn_server.gateway.interceptors.errors import ErrorInterceptor
 from legonn_server.gateway.interceptors.reading import ReadingInterceptor
 from legonn_server.gateway.interceptors.telemetry import TelemetryInterceptor
@@ -36,13 +38,16 @@ _OPTIONS = (
 )
 
 
-def build_server(services: Services, health: Health, *, has_reflection: bool) -> grpc.aio.Server:
+def build_server(
+    services: Services, health: Health, doorkeeper: Doorkeeper, *, has_reflection: bool
+) -> grpc.aio.Server:
     """A server that is not started and has no port yet."""
     metrics = services.workers.metrics
     server = grpc.aio.server(
         interceptors=(
             TelemetryInterceptor(metrics),
             ErrorInterceptor(metrics),
+            AccessInterceptor(doorkeeper),
             ReadingInterceptor(),
         ),
         options=_OPTIONS,

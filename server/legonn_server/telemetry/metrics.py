@@ -67,6 +67,14 @@ class Metrics:
             "sessions_limit", "Calls that are let in at once: one limit a kind.", "kind"
         )
         self.sessions_open = self._gauge("sessions_open", "Calls that hold a place now.", "kind")
+        self.connections_closed = self._counter(
+            "connections_closed", "HTTP connections cut before a request, by cause.", "cause"
+        )
+        self.access_reloads = self._counter(
+            "access_reloads",
+            "Changed access files and certificates, by what came of it.",
+            "outcome",
+        )
 
     def _declare_streams(self) -> None:
         self._room = "Streams"

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from legonn import __version__
 from legonn.cli.commands import MissingExtra, listing, load, names
-from legonn.cli.connection import explain
+from legonn.cli.connection import adopt, explain
 from legonn.errors import LegonnError
 
 EXAMPLES = """examples:
@@ -28,7 +28,8 @@ EXAMPLES = """examples:
   legonn translate --from ro < in.txt           translate line by line
   legonn doctor                                 find out what is wrong
 
-The server is --address, else $LEGONN_ADDRESS, else 127.0.0.1:50051.
+The server is --address, else $LEGONN_ADDRESS, else 127.0.0.1:50051. If it asks who is calling:
+--key or $LEGONN_KEY; if it speaks TLS: --ca or $LEGONN_CA.
 `legonn COMMAND --help` says more."""
 
 
@@ -64,6 +65,8 @@ def _run(name: str, words: Sequence[str]) -> int:
     )
     command.add_arguments(parser)
     parsed = parser.parse_args(words)
+    if hasattr(parsed, "address"):
+        adopt(parsed)
     try:
         code = command.run(parsed)
     except LegonnError as error:

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         one = actions.add_parser(name, help=help_text, description=help_text)
         if is_remote:
             # Absent here leaves what was said before the action.
-            one.add_argument("--address", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+            add_address(one, is_repeated=True)
         one.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
         return one
 

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     apply = actions.add_parser("apply", help="set every route of a file; others stay as they are")
     apply.add_argument("file", type=Path)
     for action in (show, one, apply):
-        action.add_argument("--address", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        add_address(action, is_repeated=True)
 
 
 def run(arguments: argparse.Namespace) -> int:

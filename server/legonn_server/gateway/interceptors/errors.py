@@ -7,6 +7,7 @@ import uuid
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
@@ -23,6 +24,8 @@ STATUS_CODES: dict[type[errors.LegonnError], grpc.StatusCode] = {
     errors.ProtocolViolation: grpc.StatusCode.FAILED_PRECONDITION,
     errors.NotFound: grpc.StatusCode.NOT_FOUND,
     errors.ContractMismatch: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    errors.PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
     errors.SessionSuperseded: grpc.StatusCode.ABORTED,
@@ -50,15 +53,21 @@ def status_number(error: errors.LegonnError) -> int:
 
 
 def rich_status(error: errors.LegonnError) -> Status:
-    """The error as ``google.rpc.Status``: ``ErrorInfo``, and ``RetryInfo`` where a retry helps."""
-    details = [
-        _packed(
-            error_details_pb2.ErrorInfo(
-                reason=error.reason, domain=DOMAIN, metadata={"retry": error.retry.value}
-            )
+    """The error as ``google.rpc.Status``.
+
+    ``ErrorInfo``, ``RetryInfo`` where a retry helps, ``QuotaFailure`` where a quota is used up.
+    """
+    metadata = {"retry": error.retry.value}
+    if error.field:
+        metadata["field"] = error.field
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
+    details = [_packed(info)]
+    if isinstance(error, errors.QuotaExceeded):
+        violation = error_details_pb2.QuotaFailure.Violation(
+            subject=error.field, description=error.message
         )
-    ]
-    delay_ms = _RETRY_DELAY_MS.get(error.retry)
+        details.append(_packed(error_details_pb2.QuotaFailure(violations=[violation])))
+    delay_ms = retry_delay_ms(error)
     if delay_ms is not None:
         delay = Duration()
         delay.FromMilliseconds(delay_ms)
@@ -66,9 +75,14 @@ def rich_status(error: errors.LegonnError) -> Status:
     return Status(code=status_number(error), message=error.message, details=details)
 
 
-def _packed(
-    message: error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo,
-) -> AnyMessage:
+def retry_delay_ms(error: errors.LegonnError) -> int | None:
+    """How long to wait before a retry; None if none helps."""
+    if error.retry_after_s is not None:
+        return max(1, round(error.retry_after_s * 1_000))
+    return _RETRY_DELAY_MS.get(error.retry)
+
+
+def _packed(message: Message) -> AnyMessage:
     packed = AnyMessage()
     packed.Pack(message)
     return packed

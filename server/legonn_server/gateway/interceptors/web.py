@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from math import ceil
 from time import perf_counter
 
 from google.protobuf.json_format import MessageToDict
@@ -21,6 +22,7 @@ from legonn_core import errors
 from legonn_server.gateway.interceptors.errors import (
     as_ours,
     first_cause,
+    retry_delay_ms,
     rich_status,
     status_code,
 )
@@ -38,6 +40,8 @@ HTTP_STATUS: dict[type[errors.LegonnError], int] = {
     errors.ProtocolViolation: 400,
     errors.NotFound: 404,
     errors.ContractMismatch: 409,
+    errors.Unauthenticated: 401,
+    errors.PermissionDenied: 403,
     errors.Overloaded: 429,
     errors.Unavailable: 503,
     errors.SessionSuperseded: 409,
@@ -55,8 +59,6 @@ CLOSE_CODES: dict[type[errors.LegonnError], int] = {
     errors.LegonnError: 1008,
 }
 """RFC 6455 and the IANA registry: try again later, service restart, internal error, policy."""
-
-_RETRY_AFTER_SECONDS = {errors.Retry.LATER: "1", errors.Retry.SAME: "0"}
 
 
 def _by_branch(table: Mapping[type[errors.LegonnError], int], error: errors.LegonnError) -> int:
@@ -82,7 +84,8 @@ def status_json(error: errors.LegonnError) -> dict[str, object]:
 def error_body(error: errors.LegonnError) -> dict[str, object]:
     """The error in the shape that OpenAI's clients read; ``code`` is the stable reason."""
     kind = "invalid_request_error" if http_status(error) < 500 else "server_error"
-    return {"error": {"message": error.message, "type": kind, "param": None, "code": error.reason}}
+    field = error.field or None
+    return {"error": {"message": error.message, "type": kind, "param": field, "code": error.reason}}
 
 
 def error_response(error: errors.LegonnError) -> JSONResponse:
@@ -94,8 +97,12 @@ def error_response(error: errors.LegonnError) -> JSONResponse:
         "x-should-retry": "false" if error.retry is errors.Retry.NEVER else "true",
         "cache-control": "no-store",
     }
-    if error.retry in _RETRY_AFTER_SECONDS:
-        headers["retry-after"] = _RETRY_AFTER_SECONDS[error.retry]
+    delay_ms = retry_delay_ms(error)
+    if delay_ms is not None:
+        # Whole seconds, rounded up; but "another server, at once" is 0.
+        headers["retry-after"] = str(ceil(delay_ms / 1_000) if delay_ms >= 500 else 0)
+    if isinstance(error, errors.Unauthenticated):
+        headers["www-authenticate"] = 'Bearer realm="legonn"'
     return JSONResponse(error_body(error), http_status(error), headers)
 
 

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from legonn_core.errors import BadConfig, LimitExceeded, NotImplementedYet
+from legonn_server.gateway.web.arriving import arriving
 from legonn_server.gateway.web.policy import WebLimits
 
 DEFAULT_MODELS = frozenset(
@@ -58,13 +59,15 @@ async def read_audio_form(request: Request, limits: WebLimits) -> AudioForm:
     Raises:
         BadConfig: If a field is unknown or holds nonsense, or there is no file.
         LimitExceeded: If the file is too large.
+        DeadlineMissed: If it takes too long to arrive.
         NotImplementedYet: If it asks for what this server does not do.
     """
     _refuse_large(request, limits)
     try:
-        async with request.form(
-            max_files=1, max_fields=_MAX_FIELDS, max_part_size=64 << 10
-        ) as form:
+        async with (
+            arriving(limits.body_seconds),
+            request.form(max_files=1, max_fields=_MAX_FIELDS, max_part_size=64 << 10) as form,
+        ):
             return await _checked(form, limits)
     except HTTPException as error:
         raise BadConfig(f"the body is no multipart form: {error.detail}") from None

@@ -15,6 +15,10 @@ class WebLimits:
         max_upload_bytes: Largest uploaded recording.
         max_upload_seconds: Longest uploaded recording.
         max_connections: Connections at once; further ones get 503.
+        max_connections_per_address: Of these, from one address; further ones are closed. Behind a
+            proxy all callers have one address: set it to ``max_connections`` there.
+        header_seconds: How long the headers of a request may take; later the connection is closed.
+        body_seconds: How long a body may take to arrive.
         ping_seconds: Between pings of a WebSocket, so that proxies hold it open.
         config_seconds: How long a WebSocket may take to send its config.
     """
@@ -23,6 +27,9 @@ class WebLimits:
     max_upload_bytes: int = 64 << 20
     max_upload_seconds: float = 3_600.0
     max_connections: int = 256
+    max_connections_per_address: int = 128
+    header_seconds: float = 10.0
+    body_seconds: float = 300.0
     ping_seconds: float = 30.0
     config_seconds: float = 10.0
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Collection, Iterator
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from legonn_core.errors import BadConfig
+from legonn_server.gateway.web.connection import Connections, protocols
 from legonn_server.gateway.web.policy import WebLimits
+from legonn_server.telemetry.metrics import Metrics
 
 _LOOK_SECONDS = 0.05
 _KEEPALIVE = (
@@ -37,17 +40,29 @@ class WebServer:
     Args:
         app: What answers.
         limits: What the web door allows.
+        metrics: Where connections are counted that are closed before they ask for anything.
         max_message_bytes: Largest message of a WebSocket.
+        tls: Certificates; None for plain text.
     """
 
-    def __init__(self, app: ASGIApp, limits: WebLimits, *, max_message_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        limits: WebLimits,
+        metrics: Metrics,
+        *,
+        max_message_bytes: int,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        # The socket's stops reading while the bridge does, so that TCP pushes back, and waits in
+        # `send` while the caller does not read.
+        http, socket_protocol = protocols(Connections(limits, metrics))
         self._server = _Quiet(
             uvicorn.Config(
                 app,
-                http="h11",
-                # The implementation that stops reading while the bridge does, so that TCP pushes
-                # back, and that waits in `send` while the caller does not read.
-                ws="websockets-sansio",
+                http=http,
+                ws=socket_protocol,
+                ssl_context_factory=(lambda *_: tls) if tls is not None else None,
                 ws_max_size=max_message_bytes,
                 ws_per_message_deflate=False,
                 ws_ping_interval=limits.ping_seconds,

@@ -12,17 +12,20 @@ from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from legonn.v1 import module_service_pb2 as modules_pb
 from legonn.v1 import translation_service_pb2 as text_pb
 from legonn_core.errors import BadText, LimitExceeded, NotFound
+from legonn_server.gateway.doorkeeper import Doorkeeper
 from legonn_server.gateway.interceptors.web import Endpoint, error_response
 from legonn_server.gateway.modules import ModuleService
 from legonn_server.gateway.services import Services
 from legonn_server.gateway.translation import TranslationService
+from legonn_server.gateway.web.access import Access, Tickets
+from legonn_server.gateway.web.arriving import arriving
 from legonn_server.gateway.web.bridge import Bridge
 from legonn_server.gateway.web.guard import Guard
 from legonn_server.gateway.web.policy import WebLimits
@@ -33,35 +36,25 @@ MAX_REQUEST_BYTES = 4 << 20
 PAGE_FOLDER = Path(__file__).parent / "page"
 
 
-def build_site(services: Services, limits: WebLimits, *, host: str) -> ASGIApp:
+def build_site(
+    services: Services,
+    limits: WebLimits,
+    doorkeeper: Doorkeeper,
+    *,
+    is_serving: Callable[[], bool],
+    host: str,
+) -> ASGIApp:
     """Everything behind the web port.
 
     Args:
         services: What the handlers share.
         limits: What the web door allows.
+        doorkeeper: Decides who may call.
+        is_serving: What ``/v1/health`` says.
         host: The host that is listened on.
     """
-    metrics = services.workers.metrics
-    calls = _Calls(services)
-    transcriptions = Transcriptions(services, limits)
-
-    def call(
-        path: str, method: str, name: str, handler: Callable[[Request], Awaitable[Response]]
-    ) -> Route:
-        return Route(path, Endpoint(name, metrics, handler), methods=[method])
-
-    app: ASGIApp = Starlette(
-        routes=[
-            WebSocketRoute("/v1/captions", Bridge(services, limits).serve),
-            call("/v1/audio/transcriptions", "POST", "HttpTranscribe", transcriptions.transcribe),
-            call("/v1/audio/translations", "POST", "HttpTranslateAudio", transcriptions.translate),
-            call("/v1/translate", "POST", "HttpTranslate", calls.translate),
-            call("/v1/routes", "GET", "HttpRoutes", calls.routes),
-            call("/v1/modules", "GET", "HttpModules", calls.modules),
-            Mount("/v1", _nothing_here),
-            Mount("/", _Page(directory=PAGE_FOLDER, html=True)),
-        ],
-    )
+    app: ASGIApp = Starlette(routes=routes(services, limits, doorkeeper, is_serving=is_serving))
+    app = Access(app, doorkeeper, services.workers.metrics)
     if limits.allowed:
         app = CORSMiddleware(
             app,
@@ -70,6 +63,49 @@ def build_site(services: Services, limits: WebLimits, *, host: str) -> ASGIApp:
             allow_headers=["authorization", "content-type", "x-request-id"],
         )
     return Guard(app, limits, host)
+
+
+def routes(
+    services: Services,
+    limits: WebLimits,
+    doorkeeper: Doorkeeper,
+    *,
+    is_serving: Callable[[], bool] = lambda: True,
+) -> list[BaseRoute]:
+    """Every path of the site; ``access/roles.py`` says who may ask for it."""
+    metrics = services.workers.metrics
+    calls = _Calls(services, limits)
+    transcriptions = Transcriptions(services, limits)
+
+    def call(
+        path: str, method: str, name: str, handler: Callable[[Request], Awaitable[Response]]
+    ) -> Route:
+        return Route(path, Endpoint(name, metrics, handler), methods=[method])
+
+    return [
+        WebSocketRoute("/v1/captions", Bridge(services, limits).serve),
+        call("/v1/audio/transcriptions", "POST", "HttpTranscribe", transcriptions.transcribe),
+        call("/v1/audio/translations", "POST", "HttpTranslateAudio", transcriptions.translate),
+        call("/v1/translate", "POST", "HttpTranslate", calls.translate),
+        call("/v1/routes", "GET", "HttpRoutes", calls.routes),
+        call("/v1/modules", "GET", "HttpModules", calls.modules),
+        call("/v1/tickets", "POST", "HttpTickets", Tickets(doorkeeper).issue),
+        Route("/v1/health", _health(is_serving), methods=["GET"]),
+        Mount("/v1", _nothing_here),
+        Mount("/", _Page(directory=PAGE_FOLDER, html=True)),
+    ]
+
+
+def _health(is_serving: Callable[[], bool]) -> Callable[[Request], Awaitable[Response]]:
+    """``/v1/health``, for balancers and probes that do not speak gRPC: 200 or 503."""
+
+    async def answer(request: Request) -> Response:
+        del request
+        if is_serving():
+            return JSONResponse({"status": "SERVING"})
+        return JSONResponse({"status": "NOT_SERVING"}, 503)
+
+    return answer
 
 
 async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,13 +125,15 @@ class _Page(StaticFiles):
 class _Calls:
     """The calls that are JSON on both sides: the messages of the wire contract as proto3 JSON."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, limits: WebLimits) -> None:
+        self._limits = limits
         self._translation = TranslationService(services)
         self._modules = ModuleService(services)
 
     async def translate(self, request: Request) -> Response:
         """``Translate`` for HTTP."""
-        message = _parsed(await _body(request), text_pb.TranslateRequest())
+        body = await body_of(request, seconds=self._limits.body_seconds)
+        message = _parsed(body, text_pb.TranslateRequest())
         return _json(await self._translation.whole(message))
 
     async def routes(self, request: Request) -> Response:
@@ -109,12 +147,19 @@ class _Calls:
         return _json(self._modules.list(modules_pb.ListModulesRequest()))
 
 
-async def _body(request: Request) -> bytes:
+async def body_of(request: Request, *, seconds: float) -> bytes:
+    """The body of a request.
+
+    Raises:
+        LimitExceeded: If it is too large.
+        DeadlineMissed: If it does not arrive within so many seconds.
+    """
     content = bytearray()
-    async for piece in request.stream():
-        content += piece
-        if len(content) > MAX_REQUEST_BYTES:
-            raise LimitExceeded(f"a body of more than {MAX_REQUEST_BYTES} bytes")
+    async with arriving(seconds):
+        async for piece in request.stream():
+            content += piece
+            if len(content) > MAX_REQUEST_BYTES:
+                raise LimitExceeded(f"a body of more than {MAX_REQUEST_BYTES} bytes")
     return bytes(content)
 
 
