@@ -27,7 +27,7 @@ EXAMPLES = """examples:
   legonn evaluate swap --set test.tsv:de --set recordings/ --picture swap.svg
   legonn evaluate wire --set test.tsv:de           what top-k and 8 bits cost
   legonn evaluate exchange work/no-ctc-1 work/no-ctc-2 --set test.tsv:de    runs, baselines too
-  legonn evaluate reuse                            what one decoder for all tasks saves, from cards
+  legonn evaluate reuse                            what one decoder for all tasks saves
 
 A set is a folder of recordings with its TSV, or FILE:LANGUAGE with source TAB English lines; each
 is read by the newest encoder of its language, unless --encoder names another. Modules run in this
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if name == "wire":
             classes = "classes a row; 0 is all"
             add("--top", metavar="K", type=int, nargs="+", default=TOP, help=classes)
-    reuse = tasks.add_parser("reuse", help="what one decoder for all tasks saves, from cards")
+    reuse = tasks.add_parser("reuse", help="what one decoder for all tasks saves")
     _add_common(reuse)
     exchange = tasks.add_parser(
         "exchange",
@@ -201,11 +201,12 @@ def _materials(chosen: str, arguments: argparse.Namespace) -> list[Material]:
 
 
 def _reuse(arguments: argparse.Namespace) -> Result:
-    from legonn_core.evaluate.reuse import saved
+    from legonn_core.evaluate.reuse import measured, saved
     from legonn_core.modules.registry import find_modules, read_card
 
     newest = {ref.name: ref for ref in find_modules(arguments.store)}
     facts = saved([read_card(arguments.store, ref) for ref in newest.values()])
+    facts |= measured(arguments.store, list(newest.values()))
     for name, value in facts.items():
         print(f"{name}: {value}")
     return Result("what reuse saves", _command(arguments), (), facts=facts)

@@ -144,12 +144,21 @@ class DataSource:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRecord:
-    """Where the weights come from: the recipe's file name and hash, the data, and remarks."""
+    """Where the weights come from.
+
+    Attributes:
+        recipe: Its file name.
+        recipe_sha256: Of the file.
+        data: What was learned from.
+        notes: Remarks.
+        minutes: That the training took, over all resumptions, on its machine; 0: not recorded.
+    """
 
     recipe: str
     recipe_sha256: str
     data: tuple[DataSource, ...] = ()
     notes: str = ""
+    minutes: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

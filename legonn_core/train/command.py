@@ -34,6 +34,7 @@ from legonn_core.train.package import (
     Packaging,
     averaged_part,
     golden_source,
+    minutes_of,
     part_of,
     write_module,
 )
@@ -133,6 +134,12 @@ def _package(
         )
     else:
         packaging = _packaging(entry, recipe, arguments)
+    changed = " ".join(f"With {change}." for change in arguments.changes)
+    packaging = dataclasses.replace(
+        packaging,
+        notes=f"{packaging.notes} {changed}".strip(),
+        minutes=minutes_of(Path(recipe.out) / CHECKPOINT),
+    )
     part = str(entry.get("part", "encoder"))
     if arguments.average:
         mean = averaged_checkpoints(Path(recipe.out), arguments.average)

@@ -62,11 +62,17 @@ class Packaging:
     calibration: Calibration = field(default_factory=Calibration)
     decoding: DecodingDefaults = field(default_factory=DecodingDefaults)
     scores: dict[str, float] = field(default_factory=dict)
+    minutes: float = 0.0
 
 
 def averaged_part(checkpoint: Path, part: str) -> dict[str, Tensor]:
     """The averaged weights of one part (``encoder`` or ``decoder``) of a trainer's checkpoint."""
     return part_of(torch.load(checkpoint, weights_only=True)["average"], part)
+
+
+def minutes_of(checkpoint: Path) -> float:
+    """How long a run trained, over all resumptions."""
+    return round(float(torch.load(checkpoint, weights_only=True, mmap=True)["seconds"]) / 60, 1)
 
 
 def part_of(saved: dict[str, Tensor], part: str) -> dict[str, Tensor]:
@@ -115,6 +121,7 @@ def write_module(store: Path, packaging: Packaging, parameters: dict[str, Tensor
             recipe_sha256=hashlib.sha256(packaging.recipe.read_bytes()).hexdigest(),
             data=packaging.data,
             notes=packaging.notes,
+            minutes=packaging.minutes,
         ),
         num_parameters=sum(p.numel() for p in parameters.values()),
         created=datetime.datetime.now(datetime.UTC).date().isoformat(),

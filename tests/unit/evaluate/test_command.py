@@ -94,6 +94,8 @@ def test_what_one_decoder_saves(tiny_store, tmp_path, capsys):
     assert facts["tasks"] == 2
     decoder = facts["modules"]["decoder-en/1"]
     assert facts["parameters_separate"] - facts["parameters_shared"] == decoder
+    assert facts["modules_loaded"] == 4  # two encoders, and a decoder for each
+    assert facts["resident_mib_separate"] >= facts["resident_mib_shared"] > -1.0
     assert "saved_share" in capsys.readouterr().out
 
 
