@@ -18,10 +18,10 @@ COPY loadtest loadtest
 COPY deploy/images deploy/images
 
 FROM source AS build-gateway
-RUN deploy/images/install gateway,triton /opt/venv
+RUN deploy/images/install gateway,triton,tracing /opt/venv
 
 FROM source AS build-all-in-one
-RUN deploy/images/install server /opt/venv
+RUN deploy/images/install server,tracing /opt/venv
 
 FROM ${PYTHON_IMAGE} AS runtime
 RUN groupadd --gid 10001 legonn \

@@ -132,8 +132,8 @@ rehearse-rollout: ## restart two gateways in turn behind Envoy under live stream
 	$(FIND_PACKAGES) $(PY) -m deploy.rehearsal.rollout
 
 IMAGES ?= gateway all-in-one
-EXTRAS_gateway := gateway
-EXTRAS_all-in-one := server
+EXTRAS_gateway := gateway,triton,tracing
+EXTRAS_all-in-one := server,tracing
 
 check-images: ## what the Dockerfile's stages do, in clean virtual environments (a few GB, minutes)
 	rm -rf build/images

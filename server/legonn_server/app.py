@@ -43,6 +43,7 @@ from legonn_server.pools.trials import Trials
 from legonn_server.routing.admission import Admission
 from legonn_server.telemetry.logs import log, shift_level
 from legonn_server.telemetry.metrics import Metrics
+from legonn_server.telemetry.traces import build_tracing
 
 _FINALS_S = 5.0
 
@@ -100,6 +101,7 @@ class Gateway:
             text=settings.text,
             cache=settings.cache,
             reconciler=self._reconciler,
+            tracing=build_tracing(settings.traces, __version__),
         )
         self._server: grpc.aio.Server | None = None
         self._was_up = False
@@ -209,6 +211,7 @@ class Gateway:
         await self.services.modules.stop()
         await self._backend.stop()
         await self.services.decoders.stop()
+        await asyncio.to_thread(self.services.tracing.stop)
 
 
 @contextlib.contextmanager

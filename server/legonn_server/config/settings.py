@@ -36,6 +36,7 @@ from legonn_server.routing.swap import DrainRule
 from legonn_server.session.endpoint import EndpointRule
 from legonn_server.session.policy import DecodingPolicy
 from legonn_server.session.text_policy import TextLimits
+from legonn_server.telemetry.traces import TraceOptions
 
 _PREFIX = "LEGONN_"
 _OF_CLIENTS = {"ADDRESS", "KEY", "CA", "CERT", "CERT_KEY"}
@@ -118,6 +119,7 @@ class Settings(BaseSettings):
     access: AccessOptions = AccessOptions()
     tls: TlsFiles = TlsFiles()
     log: LogSettings = LogSettings()
+    traces: TraceOptions = TraceOptions()
     admission: AdmissionLimits = AdmissionLimits()
     limits: CallLimits = CallLimits()
     web: WebLimits = WebLimits()

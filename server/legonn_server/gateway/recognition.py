@@ -32,6 +32,9 @@ class Recognition:
     def __init__(self, services: Services) -> None:
         self._services = services
 
+    def _traced(self, name: str) -> AbstractContextManager[None]:
+        return self._services.tracing.call(name, current_request_id.get())
+
     def _enter(self) -> AbstractContextManager[None]:
         return entered(self._services.speech_admission, self._services.workers.metrics, SPEECH)
 
@@ -42,7 +45,7 @@ class Recognition:
             LegonnError: Why it cannot be read, possibly inside an ExceptionGroup.
         """
         limits = self._services.limits
-        with self._enter():
+        with self._traced("Recognize"), self._enter():
             try:
                 async with asyncio.timeout(limits.unary_seconds):
                     return await self._recognize(request)
@@ -63,7 +66,11 @@ class Recognition:
             LegonnError: Why the stream cannot go on, possibly inside an ExceptionGroup.
         """
         metrics = self._services.workers.metrics
-        with self._enter(), metrics.sessions_active.track_inprogress():
+        with (
+            self._traced("StreamingRecognize"),
+            self._enter(),
+            metrics.sessions_active.track_inprogress(),
+        ):
             call = Call(self._services)
             self._services.runners.add(call.runner)
             try:

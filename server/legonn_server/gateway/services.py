@@ -15,6 +15,7 @@ from legonn_server.routing.admission import Admission
 from legonn_server.session.endpoint import EndpointRule
 from legonn_server.session.policy import DecodingPolicy
 from legonn_server.session.text_policy import TextLimits
+from legonn_server.telemetry.traces import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Services:
         reconciler: Who follows the routes file.
         sessions: Which stream holds which session.
         decoders: Read compressed audio, apart from this process.
+        tracing: Traces calls, if anybody wants that.
     """
 
     modules: ModuleManager
@@ -73,6 +75,7 @@ class Services:
     text_runners: set[TextRunner] = field(default_factory=set)
     sessions: Sessions = field(default_factory=Sessions)
     decoders: Decoders = field(default_factory=Decoders)
+    tracing: Tracing = field(default_factory=Tracing)
 
     def drain(self, *, grace_s: float) -> None:
         """Let nobody in, and hand on open streams as their segments end."""

@@ -38,6 +38,7 @@ from legonn_server.session.promises import Promise, PromiseGuard
 from legonn_server.session.table import State
 from legonn_server.telemetry.flicker import TailWords
 from legonn_server.telemetry.metrics import Metrics
+from legonn_server.telemetry.traces import current_trace
 
 Emit = Callable[[c.Command], Awaitable[None]]
 _WORK = (c.OpenSlot, c.EncodeChunk, c.DecodeSegment, c.CloseSlot)
@@ -220,8 +221,10 @@ class StreamRunner:
             if isinstance(command, c.CloseStream) and self._is_cut:
                 raise _leaving()
             self._keep_promises(command)
+            started = perf_counter()
             await emit(command)
             self._count(command)
+            self._trace(command, started)
             if isinstance(command, c.CloseStream):
                 return
             if isinstance(command, c.EmitFinal) and self._hands_on:
@@ -235,6 +238,15 @@ class StreamRunner:
 
     def _count_broken(self, promise: Promise) -> None:
         self._workers.metrics.invariant_violations.labels(promise.value).inc()
+
+    def _trace(self, written: c.Command, started: float) -> None:
+        """Note what was written in the call's trace, if it has one."""
+        trace = current_trace.get()
+        if trace is None:
+            return
+        trace.stage("write", started, message=type(written).__name__.removeprefix("Emit"))
+        if isinstance(written, c.EmitFinal):
+            trace.segment(written.segment_index, replays=written.replays)
 
     def _count(self, written: c.Command) -> None:
         metrics = self._workers.metrics
@@ -293,6 +305,9 @@ class StreamRunner:
             if isinstance(error, BackendDown) and error.was_running:
                 self._record.failed()
             self._workers.metrics.replays.labels(error.reason.lower()).inc()
+            trace = current_trace.get()
+            if trace is not None:
+                trace.keep()
             return e.WorkLost(command.ticket, error)
         except UnknownModule as error:
             # The drain of a version waited long enough: the segment is heard again on others.

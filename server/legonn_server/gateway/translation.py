@@ -61,7 +61,7 @@ class TranslationService(pb_grpc.TranslationServiceServicer):
             raise BadText("there is no text")
         if len(request.texts) > limits.max_texts:
             raise LimitExceeded(f"{len(request.texts)} texts; at most {limits.max_texts} in a call")
-        with self._enter():
+        with self._traced("Translate"), self._enter():
             pair = self._services.modules.find(call.key, session_id=current_request_id.get())
             try:
                 async with asyncio.timeout(limits.unary_seconds), asyncio.TaskGroup() as group:
@@ -90,13 +90,16 @@ class TranslationService(pb_grpc.TranslationServiceServicer):
         Raises:
             LegonnError: Why the stream ended early, possibly inside an ExceptionGroup.
         """
-        with self._enter():
+        with self._traced("StreamingTranslate"), self._enter():
             stream = TextStream(self._services, self._reader, write)
             self._services.text_runners.add(stream.runner)
             try:
                 await stream.run(requests)
             finally:
                 self._services.text_runners.discard(stream.runner)
+
+    def _traced(self, name: str) -> AbstractContextManager[None]:
+        return self._services.tracing.call(name, current_request_id.get())
 
     def _enter(self) -> AbstractContextManager[None]:
         return entered(self._services.text_admission, self._services.workers.metrics, TEXT)

@@ -13,6 +13,7 @@ from legonn_core.runtime.messages import DecodeJob, DecodeKind, DecodeResult, Mo
 from legonn_core.runtime.plan import LIVE
 from legonn_server.backends.protocol import Backend
 from legonn_server.telemetry.metrics import Metrics
+from legonn_server.telemetry.traces import current_trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,9 @@ class DecoderPool:
         finally:
             in_flight.dec()
         series.duration.observe(perf_counter() - started)
+        trace = current_trace.get()
+        if trace is not None:
+            trace.stage("decode", started, module=str(job.module), kind=job.kind.name.lower())
         return result
 
     def _of(self, ref: ModuleRef, kind: DecodeKind) -> _Series:

@@ -18,6 +18,7 @@ from legonn_core.runtime.messages import (
 )
 from legonn_server.backends.protocol import Backend
 from legonn_server.telemetry.metrics import Metrics
+from legonn_server.telemetry.traces import current_trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,10 @@ class EncoderPool:
         series = self._of(request.slot.module)
         series.step.observe(perf_counter() - started)
         series.audio.inc(len(request.samples) / sample_rate)
+        trace = current_trace.get()
+        if trace is not None:
+            module = str(request.slot.module)
+            trace.stage("encode", started, module=module, seq=request.seq, rows=result.num_rows)
         _count_rows(series, result)
         return result
 
@@ -70,6 +75,9 @@ class EncoderPool:
         result = await self._backend.encode_text(request)
         series = self._of(request.module)
         series.step.observe(perf_counter() - started)
+        trace = current_trace.get()
+        if trace is not None:
+            trace.stage("encode", started, module=str(request.module), rows=result.num_rows)
         _count_rows(series, result)
         return result
 

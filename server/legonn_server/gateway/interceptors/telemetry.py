@@ -12,6 +12,7 @@ from legonn_server.gateway.interceptors.wrapping import CallInterceptor, Context
 from legonn_server.telemetry.logs import current_request_id as current_request_id
 from legonn_server.telemetry.logs import log
 from legonn_server.telemetry.metrics import Metrics
+from legonn_server.telemetry.traces import caller_context, trace_parent_of
 
 REQUEST_ID = "x-request-id"
 _ALLOWED = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -28,6 +29,7 @@ class TelemetryInterceptor(CallInterceptor):
         """Count and time the call, and return its request id in headers and trailers."""
         request_id = request_id_of(context.invocation_metadata() or ())
         current_request_id.set(request_id)
+        caller_context.set(trace_parent_of(context.invocation_metadata() or ()))
         context.set_trailing_metadata(((REQUEST_ID, request_id),))
         await context.send_initial_metadata(((REQUEST_ID, request_id),))
         name = method.rpartition("/")[2]

@@ -33,6 +33,7 @@ from legonn_server.gateway.interceptors.telemetry import (
 )
 from legonn_server.telemetry.logs import log
 from legonn_server.telemetry.metrics import Metrics
+from legonn_server.telemetry.traces import caller_context, trace_parent_of
 
 HTTP_STATUS: dict[type[errors.LegonnError], int] = {
     errors.LimitExceeded: 413,
@@ -156,6 +157,7 @@ class Endpoint:
         """Answer one request."""
         request = Request(scope, receive)
         request_id = request_id_of(request.headers.items())
+        caller_context.set(trace_parent_of(request.headers.items()))
         is_begun = False
 
         async def sending(message: Message) -> None:

@@ -22,6 +22,7 @@ from legonn_server.gateway.interceptors.web import close_code, counted, status_j
 from legonn_server.gateway.recognition import Recognition
 from legonn_server.gateway.services import Services
 from legonn_server.gateway.web.policy import WebLimits
+from legonn_server.telemetry.traces import caller_context, trace_parent_of
 
 PROTOCOL = "legonn.captions.v1"
 _NAME = "CaptionsSocket"
@@ -51,6 +52,7 @@ class Bridge:
         async def write(response: pb.StreamingRecognizeResponse) -> None:
             await socket.send_text(to_json(response))
 
+        caller_context.set(trace_parent_of(socket.headers.items()))
         try:
             with counted(_NAME, self._metrics, request_id_of(socket.headers.items())):
                 await self._recognition.stream(self._requests(socket), write)
