@@ -192,3 +192,9 @@ fuzz: ## feed every door with anything for SECONDS=N; inputs that break one go t
 	$(FIND_PACKAGES) OMP_NUM_THREADS=1 $(PY) -m tests.fuzz.run --seconds $(SECONDS) \
 	    --processes $(PROCESSES) --json work/fuzz/latest.json
 	SEQUENCES=$$(($(SECONDS) / 2 + 1)) $(PY) -m pytest -q tests/property/test_gateway_machine.py
+
+.PHONY: rehearse-loss
+rehearse-loss: ## kill gateways until STREAMS=200 live streams have gone on elsewhere; none loses a word
+	@mkdir -p work/load
+	$(FIND_PACKAGES) OMP_NUM_THREADS=1 $(PY) -m deploy.rehearsal.losses \
+	    --streams $(or $(STREAMS),200) --json work/load/losses.json

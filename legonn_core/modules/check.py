@@ -26,6 +26,7 @@ from legonn_core.interface.contract import check as check_contract
 from legonn_core.interface.reference import ModuleRef
 from legonn_core.modules import golden
 from legonn_core.modules.registry import LoadedModule, load_module, read_card
+from legonn_core.modules.signatures import ANYONE, Trust, add_trust, asked_trust
 
 LOADING, CHECKING = "loading", "checking"
 
@@ -50,6 +51,8 @@ def check(
     ref: ModuleRef,
     partners: Sequence[ModuleRef] = (),
     on_state: Callable[[str], None] = lambda _: None,
+    *,
+    trust: Trust = ANYONE,
 ) -> CheckReport:
     """Check one version of a store.
 
@@ -58,16 +61,17 @@ def check(
         ref: The version.
         partners: Versions that it must fit.
         on_state: Told ``loading`` and ``checking``.
+        trust: Whose modules may be loaded.
 
     Raises:
         LegonnError: Why it is not fit.
     """
     began = time.perf_counter()
     on_state(LOADING)
-    card = read_card(store, ref)
+    card = read_card(store, ref, trust)
     for partner in partners:
-        fit(card, read_card(store, partner))
-    module = load_module(store, ref)
+        fit(card, read_card(store, partner, trust))
+    module = load_module(store, ref, trust)
     on_state(CHECKING)
     folder = store / ref.name / ref.version
     difference = golden.check(module, folder)
@@ -98,8 +102,7 @@ def golden_blank_share(module: LoadedModule, folder: Path) -> float:
     """Rows of the golden output whose most probable class is blank, calibrated as they cross."""
     if module.card.kind is ModuleKind.DECODER:
         return 0.0
-    with np.load(folder / golden.FILE, allow_pickle=False) as stored:
-        rows = golden.run(module, stored["given"])
+    rows = golden.run(module, golden.stored(folder)["given"])
     blank, calibration = module.card.contract.blank, module.card.calibration
     scores = np.log(np.maximum(rows, 1e-30)) / calibration.temperature
     scores[:, blank] += calibration.blank_bias
@@ -116,6 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=[], help="a version that it must fit; may be repeated",
     )  # fmt: skip
     parser.add_argument("--nice", type=int, default=0, help="be served after others, 0 to 19")
+    add_trust(parser)
     given = parser.parse_args(arguments)
     os.nice(given.nice)
 
@@ -124,7 +128,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
 
     try:
-        report = check(given.store, given.ref, given.partners, lambda state: say(state=state))
+        report = check(
+            given.store,
+            given.ref,
+            given.partners,
+            lambda state: say(state=state),
+            trust=asked_trust(given),
+        )
     except LegonnError as error:
         say(error=error.reason, message=error.message)
         return 1

@@ -19,9 +19,11 @@ from legonn_core.decoders.decoder import Decoder
 from legonn_core.encoders.speech import SpeechEncoder
 from legonn_core.encoders.text import TextEncoder
 from legonn_core.errors import BadModule, NonFiniteMarginals
+from legonn_core.modules.files import MAX_GOLDEN_BYTES, read_inside
 from legonn_core.modules.registry import LoadedModule
 
 FILE = "golden/golden.npz"
+MAX_UNPACKED_BYTES = 256 << 20
 TOLERANCE = 1e-3
 """Largest difference of a probability from the stored one; another CPU's rounding is far below."""
 
@@ -75,6 +77,26 @@ def make(module: LoadedModule, given: NDArray[np.generic]) -> bytes:
     return buffer.getvalue()
 
 
+def stored(folder: Path) -> dict[str, NDArray[np.generic]]:
+    """The arrays of a version's golden file: small ones, inside the store, without objects.
+
+    Raises:
+        BadModule: If it is anything else.
+    """
+    ref = f"{folder.parent.name}/{folder.name}"
+    where = f"{ref}: {FILE}"
+    content = read_inside(folder.parent.parent, f"{ref}/{FILE}", max_bytes=MAX_GOLDEN_BYTES)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            unpacked = sum(one.file_size for one in archive.infolist())
+        if unpacked > MAX_UNPACKED_BYTES:
+            raise BadModule(f"{where} unpacks to {unpacked} bytes; at most {MAX_UNPACKED_BYTES}")
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in ("given", "classes", "probs")}
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise BadModule(f"{where} cannot be read: {error}") from error
+
+
 def check(module: LoadedModule, folder: Path) -> float:
     """Compare a module with its golden file.
 
@@ -85,11 +107,9 @@ def check(module: LoadedModule, folder: Path) -> float:
         BadModule: If there is no such file or the outputs differ.
         NonFiniteMarginals: If the output is not a distribution.
     """
-    try:
-        with np.load(folder / FILE, allow_pickle=False) as stored:
-            given, classes, probs = stored["given"], stored["classes"], stored["probs"]
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise BadModule(f"{module.ref}: {FILE} cannot be read: {error}") from error
+    arrays = stored(folder)
+    given, classes = arrays["given"], arrays["classes"]
+    probs = arrays["probs"].astype(np.float32)
     try:
         found = run(module, given)
     except (IndexError, RuntimeError, ValueError) as error:

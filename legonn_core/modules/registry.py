@@ -6,6 +6,7 @@ vocabularies as ``NAME/VERSION/vocabulary.json``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +24,28 @@ from legonn_core.features.log_mel import SAMPLE_RATE
 from legonn_core.interface.card import ModuleCard, ModuleKind
 from legonn_core.interface.reference import ModuleDescription, ModuleRef
 from legonn_core.interface.vocabulary import Vocabulary
+from legonn_core.modules import signatures
 from legonn_core.modules import weights as weight_files
+from legonn_core.modules.files import MAX_CARD_BYTES, MAX_VOCABULARY_BYTES, read_inside
+from legonn_core.modules.signatures import ANYONE, Trust
 
 CARD = "card.toml"
 WEIGHTS = "weights.safetensors"
 SOURCE_PIECES = "source.model"
+
+MAX_SIZE = 1 << 17
+"""Largest number in an architecture: a width, a count of pieces, classes or places."""
+
+MATRICES = (
+    ("width", "width", "layers"),
+    ("width", "hidden", "layers"),
+    ("width", "hidden", "layers_before"),
+    ("width", "hidden", "layers_after"),
+    ("width", "hidden", "ingestor_layers"),
+    ("row_width", "row_hidden", "row_layers"),
+    ("source_pieces", "width"),
+)
+"""Sizes whose product is a number of parameters, each of which takes a byte at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,24 +99,34 @@ def find_modules(store: Path) -> list[ModuleRef]:
     return sorted(refs, key=lambda ref: (ref.name, len(ref.version), ref.version))
 
 
-def read_card(store: Path, ref: ModuleRef) -> ModuleCard:
+def read_card(store: Path, ref: ModuleRef, trust: Trust = ANYONE) -> ModuleCard:
     """Read and check a card.
 
     Raises:
         UnknownModule: If the store has no such version.
-        BadModule: If the card cannot be read or belongs to another module.
+        BadModule: If the card cannot be read, belongs to another module, or nobody vouches for it
+            who is trusted.
     """
     found = find_modules(store)
     if ref not in found:  # so a name with ".." in it leads nowhere
         known = ", ".join(map(str, found)) or "none"
         raise UnknownModule(f"no module {ref} in the module store; it has: {known}")
+    path = f"{ref.name}/{ref.version}/{CARD}"
+    content = read_inside(store, path, max_bytes=MAX_CARD_BYTES)
+    trust.check(ref, content, _signature(store, path))
     try:
-        card = ModuleCard.parse((store / ref.name / ref.version / CARD).read_text("utf-8"))
+        card = ModuleCard.parse(content.decode())
     except UnicodeDecodeError as error:
         raise BadModule(f"{ref}: {CARD} is not UTF-8 text") from error
     if (card.name, card.version) != (ref.name, ref.version):
         raise BadModule(f"{ref}: its card is that of {card.name}/{card.version}")
     return card
+
+
+def _signature(store: Path, card: str) -> bytes | None:
+    if not (store / (card + signatures.SUFFIX)).exists():
+        return None
+    return read_inside(store, card + signatures.SUFFIX, max_bytes=signatures.MAX_BYTES)
 
 
 def read_vocabulary(store: Path, name: str) -> Vocabulary:
@@ -108,8 +136,9 @@ def read_vocabulary(store: Path, name: str) -> Vocabulary:
         BadModule: If it is missing or was changed.
     """
     try:
-        return Vocabulary.from_json((store / name / "vocabulary.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        content = read_inside(store, f"{name}/vocabulary.json", max_bytes=MAX_VOCABULARY_BYTES)
+        return Vocabulary.from_json(content.decode())
+    except (BadModule, ValueError) as error:
         raise BadModule(f"vocabulary {name} cannot be used: {error}") from error
 
 
@@ -133,23 +162,25 @@ def build(card: ModuleCard) -> SpeechEncoder | TextEncoder | Decoder:
         raise BadModule(f"{card.name}/{card.version}: architecture: {error}") from error
 
 
-def load_module(store: Path, ref: ModuleRef) -> LoadedModule:
+def load_module(store: Path, ref: ModuleRef, trust: Trust = ANYONE) -> LoadedModule:
     """Read, check and build one module version.
+
+    Nothing of a module is code: the card is TOML, weights are safetensors, the network is built
+    here from the card's numbers, which are bounded before memory is taken for them.
 
     Raises:
         UnknownModule: If there is none.
         BadModule: If card, files and network do not fit together.
         VocabularyMismatch: If its contract names another vocabulary than the store holds.
     """
-    card = read_card(store, ref)
+    card = read_card(store, ref, trust)
     folder = store / ref.name / ref.version
+    _refuse_oversized(card, ref)
     vocabulary = _vocabulary(store, card, ref)
     contents = {
         name: weight_files.read_checked(folder, name, expected)
         for name, expected in card.weights.items()
     }
-    if WEIGHTS not in contents:
-        raise BadModule(f"{ref}: its card lists no {WEIGHTS}")
     network = build(card)
     _fill(network, weight_files.load(contents[WEIGHTS], what=str(ref)), ref)
     source = None
@@ -158,6 +189,23 @@ def load_module(store: Path, ref: ModuleRef) -> LoadedModule:
     if isinstance(network, SpeechEncoder):
         _check_geometry(card, network, ref)
     return LoadedModule(card, vocabulary, network.eval(), source)
+
+
+def _refuse_oversized(card: ModuleCard, ref: ModuleRef) -> None:
+    """A card may not ask for memory that its weights cannot fill; nothing is built before this."""
+    stored = card.weights.get(WEIGHTS)
+    if stored is None:
+        raise BadModule(f"{ref}: its card lists no {WEIGHTS}")
+    sizes = {key: value for key, value in card.architecture.items() if isinstance(value, int)}
+    for key, value in {**sizes, "num_classes": card.contract.num_classes}.items():
+        if not -1 <= value <= MAX_SIZE:
+            raise BadModule(f"{ref}: architecture: {key} is {value}; at most {MAX_SIZE}")
+    for product in MATRICES:
+        if math.prod(sizes.get(key, 0) for key in product) > stored.num_bytes:
+            raise BadModule(
+                f"{ref}: architecture: {' x '.join(product)} is more than the"
+                f" {stored.num_bytes} bytes of its {WEIGHTS}"
+            )
 
 
 def _vocabulary(store: Path, card: ModuleCard, ref: ModuleRef) -> Vocabulary:

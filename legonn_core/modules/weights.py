@@ -18,6 +18,7 @@ from torch import Tensor
 
 from legonn_core.errors import BadModule
 from legonn_core.interface.card import FileDigest
+from legonn_core.modules.files import MAX_MODULE_BYTES, read_inside
 
 SCALE = ".scale"
 """Suffix of the tensor that holds the scales of an int8 matrix."""
@@ -71,22 +72,26 @@ def save(path: Path, weights: Mapping[str, Tensor]) -> FileDigest:
 def read_checked(folder: Path, name: str, expected: FileDigest) -> bytes:
     """Read a module's file and compare it with its card.
 
+    Args:
+        folder: The version's, inside its store: ``STORE/NAME/VERSION``.
+        name: Of the file.
+        expected: What the card says of it.
+
     Raises:
-        BadModule: If the file is missing, of another size, or of another content.
+        BadModule: If the file is missing, outside the store, of another size, or of another
+            content.
     """
-    where = f"{folder.parent.name}/{folder.name}: {name}"
-    try:
-        content = (folder / name).read_bytes()
-    except OSError as error:
-        raise BadModule(f"{where} cannot be read ({error.strerror})") from error
-    if len(content) != expected.num_bytes:
-        raise BadModule(
-            f"{where} has {len(content)} bytes, its card says {expected.num_bytes};"
-            " the file is cut short or from another version"
-        )
+    relative = f"{folder.parent.name}/{folder.name}/{name}"
+    content = read_inside(
+        folder.parent.parent,
+        relative,
+        max_bytes=MAX_MODULE_BYTES,
+        num_bytes=expected.num_bytes,
+    )
     if digest(content) != expected:
         raise BadModule(
-            f"{where} does not have the sha256 on its card; the file is damaged or was changed"
+            f"{folder.parent.name}/{folder.name}: {name} does not have the sha256 on its card;"
+            " the file is damaged or was changed"
         )
     return content
 

@@ -23,6 +23,7 @@ from legonn_core.interface.contract import check
 from legonn_core.interface.reference import ModuleDescription, ModuleRef
 from legonn_core.modules import golden
 from legonn_core.modules.registry import describe, find_modules, load_module, read_card
+from legonn_core.modules.signatures import ANYONE, Trust
 from legonn_core.runtime.decoder_engine import DecoderEngine
 from legonn_core.runtime.encoder_engine import EncoderEngine
 from legonn_core.runtime.isolation import IsolatedDecoder, as_fault
@@ -61,10 +62,11 @@ class EngineHost:
     Args:
         store: Module store.
         slots: Streams of each speech encoder.
+        trust: Whose modules may be loaded.
     """
 
-    def __init__(self, store: Path, *, slots: int) -> None:
-        self._store, self._slots = store, slots
+    def __init__(self, store: Path, *, slots: int, trust: Trust = ANYONE) -> None:
+        self._store, self._slots, self._trust = store, slots, trust
         self._engines: dict[ModuleRef, Engine] = {}
         self._isolated: dict[ModuleRef, IsolatedDecoder[int]] = {}
         self._described: dict[ModuleRef, ModuleDescription] = {}
@@ -112,8 +114,8 @@ class EngineHost:
             LegonnError: With the reason.
         """
         began = time.perf_counter()
-        refuse_too_large(read_card(self._store, ref), self._slots, available_bytes())
-        module = load_module(self._store, ref)
+        refuse_too_large(read_card(self._store, ref, self._trust), self._slots, available_bytes())
+        module = load_module(self._store, ref, self._trust)
         self._check_partners(module.card)
         difference = golden.check(module, self._store / ref.name / ref.version)
         engine: Engine

@@ -23,6 +23,7 @@ import torch
 
 from legonn_core.errors import InternalFault, LegonnError
 from legonn_core.interface.reference import ModuleRef
+from legonn_core.modules.signatures import add_trust, asked_trust
 from legonn_core.runtime.host import EngineHost
 from legonn_core.runtime.loader import Loader
 
@@ -142,13 +143,14 @@ def main() -> None:
         help="what to load; may be repeated; default the highest good version of each module",
     )  # fmt: skip
     parser.add_argument("--slots", type=int, default=32, help="streams of each speech encoder")
+    add_trust(parser)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     torch.set_num_threads(arguments.threads or min(2, os.cpu_count() or 1))
     channel = Channel(socket.socket(fileno=arguments.fd))
-    host = EngineHost(arguments.modules, slots=arguments.slots)
     asked = [[ModuleRef.parse(text)] for text in arguments.load]
     try:
+        host = EngineHost(arguments.modules, slots=arguments.slots, trust=asked_trust(arguments))
         for versions in asked or host.candidates().values():
             _load_first_good(host, versions, channel)
     except LegonnError as error:

@@ -61,6 +61,7 @@ def _engine_command(settings: Settings, folder: Path) -> tuple[str, ...]:
         f"--modules={folder}",
         f"--threads={settings.server.threads}",
         f"--slots={settings.admission.max_streams}",
+        *settings.trust.arguments(),
     )
 
 
@@ -69,7 +70,10 @@ def build_rehearsal(settings: Settings) -> Rehearsal | None:
     if settings.server.backend == "fake":
         return None
     folder = modules_folder(settings)
-    command = (sys.executable, "-m", "legonn_core.modules.check", "--nice=5", f"--store={folder}")
+    command = (
+        *(sys.executable, "-m", "legonn_core.modules.check", "--nice=5", f"--store={folder}"),
+        *settings.trust.arguments(),
+    )
     return ProcessRehearsal(
         RehearsalOptions(command, folder, environment=engine_environment(settings))
     )

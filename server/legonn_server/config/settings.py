@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 import legonn_core
 from legonn_core.errors import BadConfig
+from legonn_server.backends.module_trust import ModuleTrust
 from legonn_server.backends.triton_options import TritonOptions
 from legonn_server.gateway.doorkeeper import AccessOptions
 from legonn_server.gateway.response_cache import CacheLimits
@@ -130,6 +131,7 @@ class Settings(BaseSettings):
     cache: CacheLimits = CacheLimits()
     decoder_pool: DecoderLimits = DecoderLimits()
     triton: TritonOptions = TritonOptions()
+    trust: ModuleTrust = ModuleTrust()
 
 
 Tree = Mapping[str, Mapping[str, object]]

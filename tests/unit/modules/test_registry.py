@@ -132,7 +132,9 @@ SPOILED = {
     ),
     "weights that are none": Spoiling(
         DECODER,
-        lambda store: edit_file(store, DECODER, WEIGHTS, lambda _: b"hello", known=True),
+        lambda store: edit_file(
+            store, DECODER, WEIGHTS, lambda old: b"hello" * len(old), known=True
+        ),
         BadModule,
         "decoder-en/1: not a safetensors file",
     ),

@@ -18,6 +18,7 @@ GROUP = "legonn.commands"
 HEAVY = {
     "bench": ("loadtest", "play load against a server, or find how much it carries"),
     "modules export": ("core", "write a Triton model repository"),
+    "modules sign": ("core", "sign a module version, or check who signed"),
     "serve": ("server", "start a server on this machine"),
     "train": ("train", "train a module from its recipe"),
     "evaluate": ("train", "measure modules: asr, mt, and the swap matrix"),
