@@ -1,7 +1,7 @@
 """How many streams a server carries: the largest number whose 95th percentile of lag is in bound.
 
 Doubles until a step fails, then halves the distance. A step fails by its limits alone; a step in
-which the generators were busy fails too, since it says nothing of the server.
+which the generators were busy or late fails too, since it says nothing of the server.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ async def find(
         breaches = outcome.breaches()
         if outcome.generator_is_busy:
             breaches.append("the generators were busy; use more processes or another machine")
+        if outcome.generator_is_late:
+            breaches.append("messages left late: a generator had no core, or the server held it up")
         steps.append(Step(number, outcome, tuple(breaches)))
         tell(steps[-1])
         return not breaches

@@ -29,15 +29,21 @@ EXAMPLES = """examples:
   legonn bench load loadtest/scenarios/spike.toml --serve fake      against one of its own
   legonn bench capacity --serve embedded                            how many streams it carries
   legonn bench capacity --serve fake --server-cpus 1 --first 100    the gateway alone, on one core
+  legonn bench plan work/capacity.json --sessions 1000 100000       what many sessions need
 
 Audio is sent when it is spoken, whatever the server does; each latency counts from that moment.
 Every stream is checked against the promises of the contract. `--json` keeps everything, `--html`
 makes a page with plots. Exit code: 0 all limits of the scenario held, 1 not, 2 wrong usage."""
 
 
+PLAN_EPILOG = """The result of `legonn bench capacity` holds what the server used at several numbers
+of streams. From its two lightest loads a queue is reckoned (docs/operations.md, Capacity): where
+the lag reaches the bound, and how many such servers many sessions need."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="load|capacity")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="load|capacity|plan")
     load = kinds.add_parser("load", help="play a scenario", epilog=EXAMPLES)
     load.add_argument("scenario", type=Path, metavar="SCENARIO.toml")
     capacity = kinds.add_parser("capacity", help="find the largest number of streams")
@@ -52,6 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for one in (load, capacity):
         _add_common(one)
+    plan = kinds.add_parser("plan", help="what many sessions need, from a capacity result")
+    plan.formatter_class = argparse.RawDescriptionHelpFormatter
+    plan.epilog = PLAN_EPILOG
+    plan.add_argument("result", type=Path, metavar="CAPACITY.json")
+    plan.add_argument("--sessions", type=int, nargs="+", default=[1_000], metavar="N")
+    plan.add_argument("--cores", type=float, default=1.0, help="of the server that was measured")
+    plan.add_argument("--chunk-ms", type=float, default=640.0, help="of the speech encoder's card")
+    plan.add_argument("--speech-share", type=float, default=0.5, help="of a session's time")
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +83,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the test; 0 if all limits held."""
+    if arguments.kind == "plan":
+        return _plan(arguments)
     try:
         scenario = _scenario(arguments)
         return asyncio.run(
@@ -146,6 +162,32 @@ async def _capacity(arguments: argparse.Namespace, scenario: Scenario) -> int:
         {"capacity": best, "steps": [step.outcome.as_json() for step in steps]},
     )
     return 0 if best else 1
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from legonn_loadtest.load import model
+
+    try:
+        content = json.loads(arguments.result.read_text(encoding="utf-8"))
+        bound_s = content["steps"][0]["scenario"]["limits"]["lag_ms"] / 1000
+        found = model.fitted(model.loads_of(content), chunk_s=arguments.chunk_ms / 1000)
+        knee = found.knee(cores=arguments.cores, bound_s=bound_s)
+        print(
+            f"one server: {knee:.1f} speaking streams by the model, {content['capacity']} measured,"
+            f" 95 % of partials within {bound_s * 1000:g} ms"
+        )
+        for sessions in arguments.sessions:
+            share, cores = arguments.speech_share, arguments.cores
+            need = model.needs(found, sessions, cores=cores, bound_s=bound_s, speech_share=share)
+            print(
+                f"{need.sessions:,} sessions: {need.speaking:,} encoder slots, {need.replicas:,}"
+                f" servers of {cores:g} cores (one to spare), gateways keep"
+                f" {need.gateway_cores:,.1f} cores busy; {need.ingress_bits / 1e9:.2f} Gbit/s PCM"
+            )
+    except (OSError, ValueError, KeyError, model.NotEnough) as error:
+        print(f"legonn bench plan: {arguments.result}: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _tell(step: Step) -> None:

@@ -22,6 +22,9 @@ from legonn_loadtest.load.tally import PERCENTILES, Tally
 START_DELAY_S = 2.0
 """Generators import and connect before the first stream begins."""
 
+LATE_SHARE = 0.25
+"""Of a message's length: a generator that is later (p99) did not play what was asked."""
+
 SERVER_COUNTERS = (
     "process_cpu_seconds_total",
     "engine_process_cpu_seconds_total",
@@ -100,6 +103,12 @@ class Outcome:
         """Whether the generators were so busy that the numbers say more of them."""
         return max(self.generator_shares, default=0) > self.scenario.limits.generator_share
 
+    @property
+    def generator_is_late(self) -> bool:
+        """Whether messages left so late that the stream that was asked for was never played."""
+        late_ms = self.percentile_ms("send_lateness", 99)
+        return late_ms > LATE_SHARE * self.scenario.chunk_ms
+
     def as_json(self) -> dict[str, Any]:
         """Everything, to be kept."""
         tally = self.tally
@@ -111,6 +120,7 @@ class Outcome:
             "wall_s": round(self.wall_s, 2),
             "generator_shares": [round(one, 3) for one in self.generator_shares],
             "generator_is_busy": self.generator_is_busy,
+            "generator_is_late": self.generator_is_late,
             "breaches": self.breaches(),
             "counts": dict(sorted(tally.counts.items())),
             "broken": tally.broken[:20],

@@ -80,3 +80,12 @@ def test_what_grew_is_summed_over_labels():
     after = {'x_total{a="1"}': 4.0, 'x_total{a="2"}': 2.0, "x_total_more": 9.0, "y": 6.0}
     assert increase(before, after, "x_total") == 5.0
     assert increase(before, after, "y") == 1.0
+
+
+def test_messages_that_left_late_are_no_measurement():
+    scenario = Scenario("x", phases=(Phase(1),), limits=Limits(lag_ms=1_000))
+    late = outcome(scenario, 0.01)
+    assert not late.generator_is_late
+    for _ in range(100):
+        late.tally.latency("send_lateness", 0.03, at_s=0, is_measured=True)
+    assert late.generator_is_late and late.as_json()["generator_is_late"]
