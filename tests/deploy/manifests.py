@@ -86,5 +86,6 @@ def _container_faults(name: str, container: Object) -> Iterator[str]:
             yield f"{where}: no {bound} of cpu and memory"
     for variable in container.get("env", ()):
         secret = any(word in variable["name"] for word in ("KEY", "TOKEN", "PASSWORD", "SECRET"))
-        if secret and "value" in variable:
+        # A path says where a secret is mounted, and is none.
+        if secret and not variable.get("value", "/").startswith("/"):
             yield f"{where}: {variable['name']} holds a secret in the clear"

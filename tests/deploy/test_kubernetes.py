@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import kubernetes_validate
 import pytest
 
 from legonn_server.config.settings import Settings, leaves
-from tests.deploy.manifests import CUSTOM, OVERLAYS, Object, faults, of_kind, pods, rendered
+from legonn_server.pools.routes_folder import RoutesFolder
+from legonn_server.routing import routes_file
+from tests.deploy.manifests import (
+    CUSTOM,
+    OVERLAYS,
+    ROOT,
+    Object,
+    faults,
+    of_kind,
+    pods,
+    rendered,
+)
 
 pytestmark = pytest.mark.deploy
+
+MODULES = ROOT / "modules"
 
 each_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 
@@ -199,3 +213,45 @@ def test_the_tls_overlay_is_cpu_with_certificates():
             assert variable["value"].startswith(mounts["tls"])
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert pod["containers"][0][probe]["httpGet"]["scheme"] == "HTTPS"
+
+
+def config_map(overlay: str, prefix: str) -> Object:
+    (found,) = [
+        one for one in of_kind(overlay, "ConfigMap") if one["metadata"]["name"].startswith(prefix)
+    ]
+    return found
+
+
+@each_overlay
+def test_gateways_follow_the_routes_that_are_mounted(overlay: str, tmp_path: Path):
+    """The file as a pod sees it, read by what the server reads it with."""
+    routes = config_map(overlay, "legonn-routes")
+    assert routes["metadata"]["name"] == "legonn-routes", "a new name would restart every pod"
+    settings = config_map(overlay, "legonn-settings")["data"]
+    (pod,) = [pod for name, pod in pods(overlay) if name == "legonn-gateway"]
+    volumes = {one["name"]: one for one in pod["volumes"]}
+    (mount,) = [
+        one
+        for one in pod["containers"][0]["volumeMounts"]
+        if volumes[one["name"]].get("configMap", {}).get("name") == "legonn-routes"
+    ]
+    assert "subPath" not in mount, "a file that is mounted alone never changes"
+    assert settings["LEGONN_SERVER__ROUTES"] == mount["mountPath"]
+    assert settings["LEGONN_SERVER__ROUTES_READ_ONLY"] == "true"
+    for name, text in routes["data"].items():
+        (tmp_path / name).write_text(text)
+    table = routes_file.parse(RoutesFolder(tmp_path, is_read_only=True).read() or "")
+    missing = [ref for ref in table.refs if not (MODULES / ref.name / ref.version).is_dir()]
+    assert not missing
+    assert {ref.name for ref in table.refs} == {
+        path.parent.parent.name for path in MODULES.glob("*/*/card.toml")
+    }
+
+
+def test_admission_and_autoscaling_agree():
+    for overlay in ("cpu", "gpu"):
+        (pod,) = [pod for name, pod in pods(overlay) if name == "legonn-gateway"]
+        env = {one["name"]: one.get("value") for one in pod["containers"][0]["env"]}
+        (scaler,) = of_kind(overlay, "HorizontalPodAutoscaler")
+        target = scaler["spec"]["metrics"][0]["pods"]["target"]["averageValue"]
+        assert int(target) == 0.75 * int(env["LEGONN_ADMISSION__MAX_STREAMS"])
