@@ -35,6 +35,7 @@ lock: ## resolve all dependencies anew and write requirements.lock
 	$(PY) -m pip install --quiet --dry-run --ignore-installed --report - \
 	    ".[server,train,triton,bench,deploy,fuzz,dev]" > .resolved.json
 	$(PY) -c "$$WRITE_LOCK" > requirements.lock
+	-@$(FIND_PACKAGES) $(PY) -m deploy.licences --write
 	@rm .resolved.json && echo "$$(grep -c == requirements.lock) packages"
 
 check: ## format, ruff, mypy, import contracts, buf lint, protos-check, house tests
@@ -44,6 +45,7 @@ check: ## format, ruff, mypy, import contracts, buf lint, protos-check, house te
 	$(FIND_PACKAGES) $(BIN)/lint-imports
 	$(RUN) buf lint protos
 	$(MAKE) --no-print-directory protos-check docs-check
+	$(FIND_PACKAGES) $(PY) -m deploy.licences
 	$(PY) -m pytest -q tests/house
 
 format: ## rewrite the sources the way `check` wants them
@@ -198,3 +200,19 @@ rehearse-loss: ## kill gateways until STREAMS=200 live streams have gone on else
 	@mkdir -p work/load
 	$(FIND_PACKAGES) OMP_NUM_THREADS=1 $(PY) -m deploy.rehearsal.losses \
 	    --streams $(or $(STREAMS),200) --json work/load/losses.json
+
+.PHONY: soak
+soak: ## a server under churn, swaps, kills and slow readers for MINUTES=60: slopes of what may grow
+	@mkdir -p work/load
+	$(FIND_PACKAGES) OMP_NUM_THREADS=1 $(PY) -m deploy.rehearsal.soak \
+	    --minutes $(or $(MINUTES),60) --json work/load/soak.json $(SOAK)
+
+.PHONY: audit
+audit: ## look for known vulnerabilities of requirements.lock; offline it says that it did not
+	@$(PY) -c "import pip_audit" 2>/dev/null \
+	    || $(PY) -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	@if $(PY) -c "import socket; socket.create_connection(('pypi.org', 443), 5).close()" 2>/dev/null; \
+	then $(PY) -m pip_audit --disable-pip --no-deps -r requirements.lock; \
+	else echo "NOT AUDITED: the advisory service cannot be reached, so nothing was looked for."; \
+	    echo "Run make audit where pypi.org can be reached; AUDIT_REQUIRED=1 makes this fail."; \
+	    exit $${AUDIT_REQUIRED:-0}; fi

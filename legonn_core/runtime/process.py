@@ -24,6 +24,7 @@ import torch
 from legonn_core.errors import InternalFault, LegonnError
 from legonn_core.interface.reference import ModuleRef
 from legonn_core.modules.signatures import add_trust, asked_trust
+from legonn_core.runtime.faults import PlacesOnly
 from legonn_core.runtime.host import EngineHost
 from legonn_core.runtime.loader import Loader
 
@@ -145,7 +146,9 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=32, help="streams of each speech encoder")
     add_trust(parser)
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    lines = logging.StreamHandler()
+    lines.setFormatter(PlacesOnly("%(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[lines])
     torch.set_num_threads(arguments.threads or min(2, os.cpu_count() or 1))
     channel = Channel(socket.socket(fileno=arguments.fd))
     asked = [[ModuleRef.parse(text)] for text in arguments.load]

@@ -211,5 +211,9 @@ def _read(kind: type[T], text: bytes, blocks: tuple[bytes, ...] = ()) -> T:
         if not isinstance(table, dict):
             raise TableError("it is no table")
         return read_table(kind, table)
-    except (UnicodeDecodeError, json.JSONDecodeError, TableError) as error:
-        raise BrokenInvariant(f"no {kind.__name__.lower()} of this version: {error}") from error
+    except TableError as error:
+        # The key's path alone: what stands there may be what somebody said.
+        where = str(error).partition(" ")[0]
+        raise BrokenInvariant(f"no {kind.__name__.lower()} of this version: {where}") from None
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        raise BrokenInvariant(f"no {kind.__name__.lower()} of this version: no JSON") from None

@@ -385,6 +385,7 @@ class SessionMachine:
     def _release(self) -> list[c.Command]:
         slot = self._segment.slot if self._segment else None
         self._segment = None
+        self._buffer.drop(len(self._buffer))  # overwritten, not only forgotten
         self._buffer = SegmentBuffer()
         return [c.CloseSlot(slot)] if slot else []
 

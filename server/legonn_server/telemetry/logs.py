@@ -8,10 +8,22 @@ import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
+from legonn_core.runtime.faults import PlacesOnly
+
 LOGGER = logging.getLogger("legonn")
 
 LEVELS = (logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
 """From quiet to loud."""
+
+LIBRARIES = (
+    "asyncio",
+    "grpc",
+    "multipart",
+    "python_multipart",
+    "uvicorn.error",
+    "websockets.server",
+)
+"""Whose lines below a warning hold what callers sent, and whose tracebacks are written as ours."""
 
 current_request_id: ContextVar[str] = ContextVar("current_request_id", default="")
 """The id of the call that this task works for; every line of a call bears it."""
@@ -36,6 +48,10 @@ def set_up(*, as_json: bool, level: str = "INFO") -> None:
     LOGGER.handlers = [handler]
     LOGGER.setLevel(level)
     LOGGER.propagate = False
+    for name in LIBRARIES:
+        library = logging.getLogger(name)
+        library.handlers, library.propagate = [handler], False
+        library.setLevel(logging.WARNING)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
@@ -44,14 +60,14 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
     return {"request_id": request_id, **fields} if request_id else fields
 
 
-class _PlainLines(logging.Formatter):
+class _PlainLines(PlacesOnly):
     def format(self, record: logging.LogRecord) -> str:
         fields = " ".join(f"{key}={value}" for key, value in _fields(record).items())
         line = f"{record.levelname.lower():7} {record.getMessage()} {fields}".rstrip()
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-class _JsonLines(logging.Formatter):
+class _JsonLines(PlacesOnly):
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),

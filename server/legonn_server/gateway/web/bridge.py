@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
@@ -101,12 +102,13 @@ def read_message(message: Mapping[str, object]) -> pb.StreamingRecognizeRequest 
     try:
         return ParseDict(found, pb.StreamingRecognizeRequest())
     except ParseError as error:
-        # The library names the field; what a caller wrote as its value is not repeated.
-        raise BadText(f"a text message is no request: {_without_values(str(error))}") from None
+        raise BadText(f"a text message is no request: {_field(str(error))}") from None
 
 
-def _without_values(text: str) -> str:
-    return text.partition("\n")[0].partition(" with value")[0][:200]
+def _field(text: str) -> str:
+    """Which field it is, of the library's sentence; what a caller wrote is not repeated."""
+    named = re.match(r"Failed to parse (\w+) field", text)
+    return f"{named[1]} is not what it must be" if named else "it has a field that there is not"
 
 
 def to_json(response: pb.StreamingRecognizeResponse) -> str:

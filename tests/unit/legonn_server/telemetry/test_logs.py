@@ -30,7 +30,8 @@ def test_json_lines_hold_the_fault(capsys: pytest.CaptureFixture[str]):
     LOGGER.error("fault", exc_info=ValueError("why"), extra={"fields": {"fault": "abc"}})
     line = json.loads(capsys.readouterr().err)
     assert (line["level"], line["event"], line["fault"]) == ("error", "fault", "abc")
-    assert "ValueError: why" in line["exception"]
+    assert "ValueError" in line["exception"]
+    assert "why" not in line["exception"]  # a foreign message may repeat what a caller said
 
 
 def test_every_line_of_a_call_bears_its_request_id(capsys: pytest.CaptureFixture[str]):
