@@ -67,8 +67,9 @@ def _statistics(references: Sequence[str], texts: Sequence[str]) -> NDArray[np.i
 
 def _bleu(summed: NDArray[np.int64]) -> float:
     counts, totals = summed[:ORDERS].tolist(), summed[ORDERS : 2 * ORDERS].tolist()
-    score = BLEU.compute_bleu(counts, totals, int(summed[-2]), int(summed[-1])).score
-    return float(score)
+    lengths = int(summed[-2]), int(summed[-1])
+    # As corpus scores are smoothed: without it a text that matches no four words counts as nothing.
+    return float(BLEU.compute_bleu(counts, totals, *lengths, smooth_method="exp").score)
 
 
 def _score(name: str, value: float, differences: Sequence[float]) -> Score:

@@ -111,4 +111,9 @@ def test_a_paired_difference_agrees_with_the_scores_it_compares():
     separate = [translation_scores(references, texts)[0].value for texts in (better, worse)]
     assert bleu.value == pytest.approx(separate[0] - separate[1], abs=1e-6)
     assert bleu.low > 0
+    poor = ["a house on the mat", "rain", "the dog"] * 4  # no four words in a row are right
+    separate = [translation_scores(references, texts)[0].value for texts in (poor, worse)]
+    bleu = translation_difference(references, poor, worse)
+    assert separate[0] > 0
+    assert bleu.value == pytest.approx(separate[0] - separate[1], abs=1e-6)
     assert translation_difference(references, worse, worse).value == 0.0
