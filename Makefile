@@ -64,20 +64,14 @@ test-browser: ## the captions page in headless Chromium (installs Debian's, and 
 
 .PHONY: swap-matrix swap-matrix-synthetic
 DATA   ?= ../shared/data
-swap-matrix: ## every encoder under every decoder with every control, on the dev sets under DATA
-	$(BIN)/python -m legonn_core.evaluate swap --limit 100 --json work/swap-matrix.json \
+STORE  ?= $(if $(wildcard work/store),work/store,modules)
+swap-matrix: ## all encoders under all decoders of STORE with every control, on the dev sets under DATA
+	$(BIN)/python -m legonn_core.evaluate swap --every --store $(STORE) --limit 100 --json work/swap-matrix.json \
 	    --picture work/swap-matrix.svg --set $(DATA)/text/dev/tatoeba-dev.de-en.tsv:de \
 	    --set $(DATA)/text/dev/tatoeba-dev.ro-en.tsv:ro \
 	    --set $(DATA)/speech/eval/librispeech_dev_clean_dev
 
-EXCHANGED = $(foreach run,1 2 other no-ctc-1 no-ctc-2 plain-1 plain-2,$(wildcard work/exchange-de-$(run)))
-.PHONY: exchange-matrix experiment-store
-exchange-matrix: ## the small whole systems of recipes/exchange-de.toml exchanged, as far as trained
-	@test -n "$(EXCHANGED)" || { echo "train some first: docs/results/legonn.md says how"; exit 2; }
-	$(BIN)/python -m legonn_core.evaluate exchange $(EXCHANGED) --limit 300 \
-	    --set $(DATA)/text/dev/tatoeba-dev.de-en.tsv:de --decoding 0.55:1.5 --decoding 0:0.5 \
-	    --json work/exchange-matrix.json --picture work/exchange-matrix.svg
-
+.PHONY: experiment-store
 experiment-store: ## work/store: the shipped modules, and room for what experiments package
 	mkdir -p work/store && cp -rn modules/. work/store/
 

@@ -63,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add("--decoder", metavar=REF, type=_module, action="append", default=[], help=decoders)
         _add_common(task)
         if name == "swap":
+            add("--every", action="store_true", help="not the newest alone: all of the store's")
             add("--synthetic", action="store_true", help="train tiny systems on a made-up language")
         if name == "wire":
             classes = "classes a row; 0 is all"
@@ -168,11 +169,16 @@ def _decoders(arguments: argparse.Namespace) -> list[LoadedModule]:
             ref
             for ref in find_modules(arguments.store)
             if read_card(arguments.store, ref).kind is ModuleKind.DECODER
-        ][-1:]
+        ][_first(arguments) :]
     )
     if not refs:
         raise BadSet(f"{arguments.store}: no decoder in this module store")
     return [load_module(arguments.store, ref) for ref in refs]
+
+
+def _first(arguments: argparse.Namespace) -> int:
+    """Where to begin in a list of modules by age: at the last, unless all are wanted."""
+    return 0 if getattr(arguments, "every", False) else -1
 
 
 def _materials(chosen: str, arguments: argparse.Namespace) -> list[Material]:
@@ -189,7 +195,7 @@ def _materials(chosen: str, arguments: argparse.Namespace) -> list[Material]:
         if card.kind is wanted and card.source_language == (language if colon else "en")
     ]
     named = [ref for ref in arguments.encoder if ref in fitting]
-    refs = named or fitting[-1:]
+    refs = named or fitting[_first(arguments) :]
     if not refs:
         raise BadSet(f"{chosen}: no encoder in {arguments.store} reads it")
     encoders = [load_module(arguments.store, ref) for ref in refs]
@@ -230,6 +236,7 @@ def _command(arguments: argparse.Namespace) -> str:
                 words += [f"{option} {one}" for one in value]
             case _:
                 words.append(f"{option} {value}")
+    words += ["--every"] if getattr(arguments, "every", False) else []
     return " ".join(words)
 
 

@@ -85,11 +85,13 @@ def write_features(
         key: Kept beside them.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    device = encoder.head.weight.device
     rows: list[tuple[int, int, int, tuple[int, ...]]] = []
     start, seconds = 0, 0.0
     with (folder / VALUES).open("wb") as file:
         for samples, chunks, targets in heard:
-            features = encoder.trunk(samples, chunks, chunk_rows=0).float().numpy()
+            here = samples.to(device), chunks.to(device)
+            features = encoder.trunk(*here, chunk_rows=0).float().cpu().numpy()
             file.write(features.astype(np.float16).tobytes())
             frames = features.shape[1]
             for count, tokens in zip(chunks.tolist(), targets, strict=True):

@@ -67,8 +67,9 @@ def test_recognition_is_measured_with_lag_and_erasure(tiny_store, sets):
 
 def test_the_swap_matrix_has_every_control(tiny_store, sets):
     out = sets / "swap.json"
-    assert evaluate("swap", "--set", f"{sets}/dev.tsv:de", "--store", str(tiny_store),
+    assert evaluate("swap", "--set", f"{sets}/dev.tsv:de", "--store", str(tiny_store), "--every",
                     "--json", str(out)) == 0  # fmt: skip
+    assert json.loads(out.read_text())["command"].endswith(":de --every")
     conditions = {c["condition"] for c in json.loads(out.read_text())["cells"]}
     assert conditions == {
         "greedy", "joint search", "marginals", "one-hot", "shuffled", "another item's", "uniform",
