@@ -103,22 +103,21 @@ class Simulator:
         drawn = np.searchsorted(self._cumulative, self._rng.random(shape))
         return drawn.clip(1, len(self._cumulative) - 1).astype(np.int64)
 
-    def _corrupt(self, sequence: tuple[int, ...], rate: float) -> MisheardTokens:
-        """Substitute, delete, insert and exchange tokens."""
-        tokens = np.asarray(sequence, dtype=np.int64)
-        rng, count = self._rng, len(tokens)
-        said = np.arange(count)
+    def _corrupt(self, one: MisheardTokens, rate: float) -> MisheardTokens:
+        """Substitute, lose, double, insert and exchange tokens."""
         if not rate:
-            return MisheardTokens(tokens, said, sequence)
-        substitute = rng.random(count) < rate
-        pick = self._confusions[tokens, rng.integers(0, self._confusions.shape[1], count)]
+            return one
+        rng, heard, said = self._rng, one.heard, one.said
+        count = len(heard)
+        pick = self._confusions[heard, rng.integers(0, self._confusions.shape[1], count)]
         elsewhere = rng.random(count) < 0.25
         pick = np.where(elsewhere, self._random_tokens((count,)), pick)
-        heard = np.where(substitute, pick, tokens)
-        keep = rng.random(count) >= rate * 0.3
-        if not keep.any():
-            keep[0] = True
-        heard, said = heard[keep], said[keep]
+        heard = np.where(rng.random(count) < rate, pick, heard)
+        # The weakest sounds are lost; a token whose sound was long is said twice.
+        times = np.where(rng.random(count) < rate * 0.3, 0, 1)
+        times += (times > 0) & (rng.random(count) < rate * 0.15)
+        times[0] += not times.any()
+        heard, said = np.repeat(heard, times), np.repeat(said, times)
         if rng.random() < rate * 2 and len(heard) > 1:
             where = rng.integers(0, len(heard))
             extra = self._random_tokens((1,))
@@ -127,7 +126,7 @@ class Simulator:
             where = rng.integers(0, len(heard) - 1)
             for places in (heard, said):
                 places[[where, where + 1]] = places[[where + 1, where]]
-        return MisheardTokens(heard, said, sequence)
+        return MisheardTokens(heard, said, one.target)
 
     def _path(self, heard: NDArray[np.int64], kappa: float) -> NDArray[np.int64]:
         """Place index of every row, -1 where it is blank."""
@@ -206,12 +205,16 @@ class Simulator:
         made = []
         for sequence in sequences:
             rate = 0.0 if clean else self._rng.choice([0.0, 0.04, 0.08, 0.15, 0.25])
-            one = self._corrupt(sequence, rate * (1.0 - self.ease))
+            tokens = np.asarray(sequence, dtype=np.int64)
+            one = MisheardTokens(tokens, np.arange(len(tokens)), sequence)
+            one = self._corrupt(one, rate * (1.0 - self.ease))
             made.append(self._stretched(one, max_rows=max_rows, clean=clean))
         return _padded(made, sequences)
 
     def misheard(self, sequences: list[MisheardTokens], *, max_rows: int) -> SimulatedBatch:
         """Marginals for sentences that were misheard as words are (see ``mishearing``).
+
+        Beyond that tokens are lost, doubled and replaced, more in one sequence than in another.
 
         Args:
             sequences: What was heard and what was said.
@@ -219,7 +222,11 @@ class Simulator:
         """
         rng = self._rng
         made = [
-            self._stretched(one, max_rows=max_rows, doubt=rng.uniform(1.0, 4.0))
+            self._stretched(
+                self._corrupt(one, rng.choice([0.0, 0.1, 0.2, 0.3])),
+                max_rows=max_rows,
+                doubt=rng.uniform(1.0, 4.0),
+            )
             for one in sequences
         ]
         return _padded(made, [one.target for one in sequences])

@@ -80,10 +80,10 @@ def test_the_same_seed_gives_the_same_rows():
 
 
 def test_corruption_keeps_most_of_what_was_said():
-    """Half of all rows may be wrong in a batch, but not on average."""
-    found = simulated(0, [tuple(range(1, 30))] * 50)
+    """Single sequences may be mostly wrong; over many of them the rates and no more are."""
+    found = simulated(0, [tuple(range(1, 30))] * 500)
     heard = [
         len({*row[:length, 0].tolist()} & {*range(1, 30)}) / 29
         for row, length in zip(found.ids, found.lengths.tolist(), strict=True)
     ]
-    assert np.mean(heard) == pytest.approx(0.93, abs=0.06)
+    assert np.mean(heard) == pytest.approx(0.88, abs=0.015)
