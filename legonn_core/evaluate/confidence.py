@@ -24,7 +24,7 @@ import numpy as np
 from legonn_core.evaluate.material import Material, read_speech, read_text
 from legonn_core.evaluate.plot import reliability_svg
 from legonn_core.interface import codec
-from legonn_core.interface.card import ModuleKind
+from legonn_core.interface.card import DecodingDefaults, ModuleKind
 from legonn_core.interface.marginals import Marginals
 from legonn_core.interface.reference import ModuleRef
 from legonn_core.modules.registry import CARD, LoadedModule, load_module, read_card
@@ -54,10 +54,15 @@ class Judged:
 
 
 def readings(
-    material: Material, decoder: LoadedModule, phrases: tuple[Phrase, ...] = ()
+    material: Material,
+    decoder: LoadedModule,
+    phrases: tuple[Phrase, ...] = (),
+    *,
+    weights: DecodingDefaults | None = None,
 ) -> list[DecodedText]:
-    """Decode every item as the server would."""
+    """Decode every item as the server would; with other weights than the encoder's card has."""
     card = material.encoder.card
+    weights = weights or card.decoding
     engine: DecoderEngine[int] = DecoderEngine(decoder)
     row_ms = card.chunk.row_ms if card.chunk else 0.0
     for number, rows in enumerate(material.rows):
@@ -72,9 +77,9 @@ def readings(
             DecodeJob(
                 ModuleRef(decoder.card.name, decoder.card.version),
                 (codec.encode(block),),
-                beam=card.decoding.beam,
-                ctc_weight=card.decoding.ctc_weight,
-                length_bonus=card.decoding.length_bonus,
+                beam=weights.beam,
+                ctc_weight=weights.ctc_weight,
+                length_bonus=weights.length_bonus,
                 row_ms=row_ms,
                 phrases=phrases,
             ),
