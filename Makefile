@@ -148,8 +148,10 @@ $(TRITON)/.installed: Makefile
 triton: $(TRITON)/.installed ## install a Triton server into .triton and start it on ./modules
 	@$(PY) -m deploy.triton.run
 
-test-triton: $(TRITON)/.installed ## contract, swap and chaos suites on real Triton servers
-	TRITON_REQUIRED=1 $(PY) -m pytest -m triton --timeout 300 tests/contract tests/chaos
+test-triton: $(TRITON)/.installed ## contract, swap, chaos and scrape suites on real Triton servers
+	deploy/prometheus/get $(TOOLS)
+	PATH="$(abspath $(TOOLS)):$$PATH" TRITON_REQUIRED=1 $(PY) -m pytest -m triton --timeout 300 \
+	    tests/contract tests/chaos tests/deploy/test_prometheus_triton.py
 
 demo: ## start a server, caption a recording live, translate two sentences, leave
 	$(RUN) $(PY) -m legonn_server.demo
