@@ -73,12 +73,17 @@ class RoutesFolder:
         """
         try:
             handle, name = tempfile.mkstemp(dir=self._folder, prefix=".routes-")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-                os.fchmod(file.fileno(), 0o644)
-            Path(name).replace(self.path)
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+                    os.fchmod(file.fileno(), 0o644)
+                Path(name).replace(self.path)
+            except OSError:
+                # A full disk is not to be filled further, one try after the other.
+                Path(name).unlink(missing_ok=True)
+                raise
         except OSError as error:
             raise RoutesReadOnly(
                 f"the routes file cannot be written ({error.strerror}); change it where it is made"
