@@ -244,7 +244,7 @@ class TritonServer:
             "shm-default-byte-size": 1 << 20,
             "shm-growth-byte-size": 1 << 20,
             "shm-region-prefix-name": self._prefix,
-            "stub-timeout-seconds": 120,
+            "stub-timeout-seconds": 300,
         }
         return [
             str(self.wheel / "pytriton/tritonserver/bin/tritonserver"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from legonn_core.interface.contract import Contract, check
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,6 +52,7 @@ class ModuleDescription:
         load_seconds: Time spent reading and checking it here; 0 when not known.
         warm_seconds: Time spent running it once before service; 0 when not known.
         golden_difference: Largest difference of a probability from its golden output.
+        contract: What a partner must agree to; None where it is not known.
     """
 
     ref: ModuleRef
@@ -72,3 +76,24 @@ class ModuleDescription:
     load_seconds: float = 0.0
     warm_seconds: float = 0.0
     golden_difference: float = 0.0
+    contract: Contract | None = None
+
+
+def check_partners(module: ModuleDescription, others: Iterable[ModuleDescription]) -> None:
+    """Refuse a module that would misread, or be misread by, one that it may meet.
+
+    Args:
+        module: The new one.
+        others: Modules in service; two encoders or two decoders never meet.
+
+    Raises:
+        ContractMismatch: Names the field.
+    """
+    for other in others:
+        decoders = [one for one in (module, other) if one.kind == "DECODER"]
+        encoders = [one for one in (module, other) if one.kind != "DECODER"]
+        if not decoders or not encoders:
+            continue
+        ours, theirs = encoders[0].contract, decoders[0].contract
+        if ours is not None and theirs is not None:
+            check(ours, theirs)

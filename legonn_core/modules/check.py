@@ -75,14 +75,26 @@ def check(
     on_state(CHECKING)
     folder = store / ref.name / ref.version
     difference = golden.check(module, folder)
-    share = golden_blank_share(module, folder)
-    bands = card.bands
+    share = check_bands(module, folder)
+    return CheckReport(difference, share, time.perf_counter() - began)
+
+
+def check_bands(module: LoadedModule, folder: Path) -> float:
+    """Refuse an encoder whose golden output is more often, or less often, blank than promised.
+
+    Returns:
+        The share of blank rows; 0 for a decoder.
+
+    Raises:
+        BadModule: If it lies outside the card's ``[bands]``.
+    """
+    share, bands = golden_blank_share(module, folder), module.card.bands
     if bands is not None and not bands.blank_low <= share <= bands.blank_high:
         raise BadModule(
-            f"{ref}: {share:.2f} of its golden rows are blank, its card promises"
+            f"{module.ref}: {share:.2f} of its golden rows are blank, its card promises"
             f" {bands.blank_low:.2f} to {bands.blank_high:.2f}"
         )
-    return CheckReport(difference, share, time.perf_counter() - began)
+    return share
 
 
 def fit(one: ModuleCard, other: ModuleCard) -> None:

@@ -98,7 +98,7 @@ def stored(folder: Path) -> dict[str, NDArray[np.generic]]:
 
 
 def check(module: LoadedModule, folder: Path) -> float:
-    """Compare a module with its golden file.
+    """Compare a module with its golden file, and a speech encoder's chunks with the whole.
 
     Returns:
         The largest difference of a probability.
@@ -129,4 +129,37 @@ def check(module: LoadedModule, folder: Path) -> float:
             f"{module.ref}: golden output differs by {difference:.4f} (at most {TOLERANCE});"
             " these weights do not compute what the card promises"
         )
+    _refuse_seams(module, given, found)
     return difference
+
+
+@torch.inference_mode()
+def _refuse_seams(
+    module: LoadedModule, given: NDArray[np.generic], found: NDArray[np.float32]
+) -> None:
+    """Refuse a speech encoder that hears a recording otherwise in chunks than whole.
+
+    Weights that are right for another context than the card's pass for chunks that were stored the
+    same way; where the seams are, their marginals are not what training saw.
+
+    Args:
+        module: Any kind; only speech encoders read chunk by chunk.
+        given: The golden input.
+        found: (rows, V) what ``run`` made of it, chunk by chunk.
+
+    Raises:
+        BadModule: If the two differ.
+    """
+    network = module.network
+    if not isinstance(network, SpeechEncoder):
+        return
+    samples = torch.from_numpy(given.astype(np.float32) / 32768.0)[None]
+    chunks = torch.tensor([samples.shape[1] // network.shape.chunk_samples])
+    logits, count = network(samples, chunks)
+    whole = logits[0, : int(count[0])].float().softmax(dim=-1).numpy()
+    seam = float(np.abs(whole - found).max(initial=0.0)) if whole.shape == found.shape else np.inf
+    if not seam <= TOLERANCE:
+        raise BadModule(
+            f"{module.ref}: chunk by chunk it hears its golden input otherwise than whole, by"
+            f" {seam:.4f} (at most {TOLERANCE}); its card's contexts are not those of its weights"
+        )

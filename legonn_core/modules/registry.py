@@ -90,6 +90,7 @@ def describe(card: ModuleCard) -> ModuleDescription:
         confidence_offset=card.calibration.confidence_offset,
         scores=dict(card.scores),
         blank_band=(card.bands.blank_low, card.bands.blank_high) if card.bands else None,
+        contract=card.contract,
     )
 
 

@@ -50,6 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=int, default=defaults.threads, metavar="N", help="threads of each process"
     )
+    parser.add_argument(
+        "--load-niceness",
+        type=int,
+        default=defaults.load_niceness,
+        metavar="N",
+        help="how far a load stands back behind what is served, 0 to 19",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -66,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
             slots=arguments.slots,
             decoder_instances=arguments.decoder_instances,
             threads=arguments.threads,
+            load_niceness=arguments.load_niceness,
         )
         for one in export(store, arguments.triton, options, refs=refs):
             print(f"{one.ref}  {'written as' if one.is_new else 'is there as'} {one.name}")

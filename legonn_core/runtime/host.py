@@ -22,6 +22,7 @@ from legonn_core.interface.card import ModuleCard, ModuleKind
 from legonn_core.interface.contract import check
 from legonn_core.interface.reference import ModuleDescription, ModuleRef
 from legonn_core.modules import golden
+from legonn_core.modules.check import check_bands
 from legonn_core.modules.registry import describe, find_modules, load_module, read_card
 from legonn_core.modules.signatures import ANYONE, Trust
 from legonn_core.runtime.decoder_engine import DecoderEngine
@@ -117,7 +118,9 @@ class EngineHost:
         refuse_too_large(read_card(self._store, ref, self._trust), self._slots, available_bytes())
         module = load_module(self._store, ref, self._trust)
         self._check_partners(module.card)
-        difference = golden.check(module, self._store / ref.name / ref.version)
+        folder = self._store / ref.name / ref.version
+        difference = golden.check(module, folder)
+        check_bands(module, folder)
         engine: Engine
         match module.card.kind:
             case ModuleKind.SPEECH_ENCODER:

@@ -7,7 +7,6 @@ the streams of the old version little.
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from collections.abc import Callable
@@ -18,11 +17,7 @@ from legonn_core.errors import LegonnError
 from legonn_core.interface.reference import ModuleRef
 from legonn_core.runtime.host import Prepared
 from legonn_core.runtime.isolation import as_fault
-
-NICENESS = 5
-"""Behind the engine's own thread, but not last: at 19, on two cores with eight busy processes, a
-load did not end within two minutes; and a thread that waits for a core may hold Python's lock.
-"""
+from legonn_core.runtime.priority import be_served_later
 
 Deliver = Callable[[int, "Prepared | LegonnError"], None]
 
@@ -45,7 +40,7 @@ class Loader:
         self._asked.put((request_id, ref))
 
     def _run(self) -> None:
-        _be_served_later()
+        be_served_later()
         torch.set_num_threads(1)
         while True:
             request_id, ref = self._asked.get()
@@ -57,11 +52,3 @@ class Loader:
                 result = as_fault(error)
             self._deliver(request_id, result)
             del result  # else the last module stays in memory until the next one comes
-
-
-def _be_served_later() -> None:
-    """Threads have a priority of their own on Linux; elsewhere all stay alike."""
-    try:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-    except (AttributeError, OSError):
-        return

@@ -1,20 +1,26 @@
-"""What a model server starts: one module version with the settings of its configuration."""
+"""What a model server starts: one module version with the settings of its configuration.
+
+Reading torch and a module takes seconds of a core, while other modules of the same machine serve;
+so it is done by a thread of low priority, and this file reads no torch by itself.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from legonn_core.errors import BadConfig, BadModule
 from legonn_core.interface.reference import ModuleRef
 from legonn_core.interface.tables import write_table
-from legonn_core.modules.registry import describe, read_card
-from legonn_core.runtime.served import ServedModule, ServedOptions
-from legonn_core.runtime.served_decoder import ServedDecoder
+from legonn_core.runtime.priority import be_served_later
+
+if TYPE_CHECKING:
+    from legonn_core.runtime.served import ServedModule
+    from legonn_core.runtime.served_decoder import ServedDecoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +53,35 @@ def load(folder: Path, settings: Mapping[str, str], *, kind: str) -> Served:
         LegonnError: If the module is damaged, is not the one that the configuration was written
             for, or does not compute what it promises.
     """
-    torch.set_num_threads(int(settings["THREADS"]))
     if kind != "CPU":
         raise BadConfig("the engines of this version run on the CPU; export with --kind cpu")
+    niceness = int(settings["LOAD_NICENESS"])
+    with ThreadPoolExecutor(
+        1, "legonn-loader", initializer=be_served_later, initargs=(niceness,)
+    ) as loader:
+        module = loader.submit(_prepared, folder, settings).result()
+    import torch
+
+    from legonn_core.runtime.served_decoder import ServedDecoder
+
+    torch.set_num_threads(int(settings["THREADS"]))
+    # Threads inherit the priority of the one that starts them: the decoder's is started here.
+    is_decoder = module.description.kind == "DECODER"
+    return Served(module, ServedDecoder(module) if is_decoder else None)
+
+
+def _prepared(folder: Path, settings: Mapping[str, str]) -> ServedModule:
+    """The module, checked and warm."""
+    import torch
+
+    from legonn_core.modules.registry import describe, read_card
+    from legonn_core.runtime.served import ServedModule, ServedOptions
+
+    torch.set_num_threads(int(settings["THREADS"]))
     ref = ModuleRef.parse(settings["MODULE"])
     options = ServedOptions(int(settings["SLOTS"]), float(settings["IDLE_SECONDS"]))
     store = folder / "store"
     module = ServedModule(store, ref, options)
     if write_table(describe(read_card(store, ref))) != json.loads(settings["DESCRIPTION"]):
         raise BadModule(f"{ref} is not what its configuration describes; export it again")
-    is_decoder = module.description.kind == "DECODER"
-    return Served(module, ServedDecoder(module) if is_decoder else None)
+    return module

@@ -24,6 +24,7 @@ from legonn_core.interface.card import ModuleCard, ModuleKind
 from legonn_core.interface.reference import ModuleRef
 from legonn_core.interface.tables import write_table
 from legonn_core.modules.registry import CARD, describe, read_card
+from legonn_core.runtime.priority import NICENESS
 from legonn_core.runtime.wire import ANSWER, CALL, MARGINALS, SAMPLES, model_name, parse_model_name
 
 STORE = "store"
@@ -43,6 +44,8 @@ class TritonExport:
         decoder_instances: Processes of a decoder; a decode is a pure function and may go to any.
         idle_seconds: A slot not used for so long is given back.
         threads: Numeric threads of each process.
+        load_niceness: How far a load stands back behind what is served, 0 to 19: on a machine
+            without idle cores it lasts longer and costs the streams less.
     """
 
     kind: str = "cpu"
@@ -52,11 +55,14 @@ class TritonExport:
     decoder_instances: int = 1
     idle_seconds: float = 60.0
     threads: int = 1
+    load_niceness: int = NICENESS
 
     def __post_init__(self) -> None:
         if self.kind not in ("cpu", "gpu"):
             raise BadConfig(f"modules run on cpu or gpu, not on {self.kind!r}")
         numbers = (self.slots, self.max_batch, self.decoder_instances, self.threads)
+        if not 0 <= self.load_niceness <= 19:
+            raise BadConfig("the niceness of a load lies in [0, 19]")
         if min(numbers) < 1 or self.gpu < 0 or not self.idle_seconds > 0:
             raise BadConfig("slots, batch, instances, threads and idle time must be positive")
 
@@ -96,6 +102,7 @@ def config_text(card: ModuleCard, options: TritonExport) -> str:
         "SLOTS": str(options.slots),
         "IDLE_SECONDS": f"{options.idle_seconds:g}",
         "THREADS": str(options.threads),
+        "LOAD_NICENESS": str(options.load_niceness),
         "FORCE_CPU_ONLY_INPUT_TENSORS": "yes",
     }
     lines = [
@@ -178,6 +185,7 @@ def export(
         for other in folder.iterdir():  # an earlier build that called itself the same version
             if parse_model_name(other.name) == ref and other.name != name:
                 shutil.rmtree(other)
+        _keep_python_from_writing(folder / name / "1")
         _replace(folder / name / "1/model.py", model_source().read_text(encoding="utf-8"))
         _replace(folder / name / "config.pbtxt", config_text(card, options))
         found.append(Exported(ref, name, is_new))
@@ -208,6 +216,19 @@ def _write_model(store: Path, card: ModuleCard, target: Path) -> None:
         if target.exists():
             target.rename(Path(unfinished, "replaced"))
         model.rename(target)
+
+
+def _keep_python_from_writing(folder: Path) -> None:
+    """Let no bytecode appear beside ``model.py``.
+
+    Triton takes a folder that changed for a new model: the next load of what is loaded already, by
+    another gateway say, would start it anew, and its streams would lose their state. The stub's
+    Python heeds no variable that forbids it, but it cannot make a folder where a file is.
+    """
+    cache = folder / "__pycache__"
+    if cache.is_dir():  # written under an export of an earlier version
+        shutil.rmtree(cache)
+    cache.touch(exist_ok=True)
 
 
 def _replace(path: Path, content: str) -> None:

@@ -48,7 +48,10 @@ def _triton_backend(settings: Settings, on_state: Callable[[bool], None]) -> Bac
             f"--backend triton needs {error.name}: pip install 'legonn[triton]'"
         ) from error
     return TritonBackend(
-        settings.triton, on_progress=lambda text: log(logging.INFO, text), on_state=on_state
+        settings.triton,
+        modules=_routed(settings),
+        on_progress=lambda text: log(logging.INFO, text),
+        on_state=on_state,
     )
 
 
@@ -66,8 +69,12 @@ def _engine_command(settings: Settings, folder: Path) -> tuple[str, ...]:
 
 
 def build_rehearsal(settings: Settings) -> Rehearsal | None:
-    """Who tries a version before the engine loads it; the fake has no files to try."""
-    if settings.server.backend == "fake":
+    """Who tries a version before the engine loads it.
+
+    The fake has no files to try. Triton gives each version a process of its own, which checks it
+    before it serves; the files and torch are there and need not be here.
+    """
+    if settings.server.backend in ("fake", "triton"):
         return None
     folder = modules_folder(settings)
     command = (

@@ -30,6 +30,10 @@ ROOT = Path(__file__).parents[2]
 WHEEL = Path(os.environ.get("TRITON_WHEEL", ROOT / ".triton"))
 
 
+EXPORT = TritonExport(load_niceness=0)
+"""Tests share two cores with much else; a load that stands back behind it may not end in time."""
+
+
 class Servers:
     """Several servers over one repository; tests may do to them what they like."""
 
@@ -40,7 +44,7 @@ class Servers:
         self.repository = scratch / "repository"
         self.names = {
             one.ref.name: one.name
-            for one in export(store, self.repository, TritonExport(), refs=find_modules(store))
+            for one in export(store, self.repository, EXPORT, refs=find_modules(store))
         }
         self.all = []
         for index in range(count):

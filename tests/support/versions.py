@@ -32,6 +32,12 @@ async def eventually(condition: Callable[[], bool], *, seconds: float = 30.0) ->
             await asyncio.sleep(0.01)
 
 
-async def state_reached(modules: ModuleManager, ref: ModuleRef, state: VersionState) -> None:
+async def state_reached(
+    modules: ModuleManager, ref: ModuleRef, state: VersionState, *, seconds: float = 30.0
+) -> None:
     """Wait until a version is in a state."""
-    await eventually(lambda: any(one.ref == ref and one.state is state for one in modules.versions))
+
+    def is_there() -> bool:
+        return any(one.ref == ref and one.state is state for one in modules.versions)
+
+    await eventually(is_there, seconds=seconds)

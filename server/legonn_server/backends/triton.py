@@ -49,6 +49,7 @@ class TritonBackend:
 
     Args:
         options: Which servers, and how they are used.
+        modules: What to serve from the start; empty takes the newest good version of each.
         on_progress: Told how loading goes, and who was lost.
         on_state: Told True when a server serves all modules, False when none does any more.
     """
@@ -57,15 +58,18 @@ class TritonBackend:
         self,
         options: TritonOptions,
         *,
+        modules: tuple[ModuleRef, ...] = (),
         on_progress: Callable[[str], None] = lambda _: None,
         on_state: Callable[[bool], None] = lambda _: None,
     ) -> None:
-        self._fleet = TritonFleet(options, on_progress=on_progress, on_state=on_state)
+        self._fleet = TritonFleet(
+            options, modules=modules, on_progress=on_progress, on_state=on_state
+        )
         self._held: dict[SlotRef, _Held] = {}
         self._epochs = itertools.count(1)
 
     async def start(self) -> None:
-        """Load the newest version of every module on every server; returns when they serve."""
+        """Load the modules on every server that is up; returns when they serve."""
         try:
             await self._fleet.start()
         except LegonnError:

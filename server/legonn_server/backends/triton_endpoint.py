@@ -50,6 +50,9 @@ _CHANNEL_OPTIONS = [
     ("grpc.use_local_subchannel_pool", 1),
 ]
 
+READY = "READY"
+"""State of a loaded model in the server's index; its process may be dead all the same."""
+
 _OUR_WORDS = re.compile(r"<([A-Z_]+)> ([^\n]+)")
 
 _T = TypeVar("_T")
@@ -232,6 +235,18 @@ class TritonEndpoint:
         await self._within(self._client.unload_model(model), limit)
         self.heard.pop(model, None)
 
+    async def num_calls(self, model: str) -> int:
+        """How many calls of a model the server has begun, whoever made them; 0 if it is gone."""
+        limit = self.options.probe_timeout_seconds
+        try:
+            found = await self._within(self._client.get_inference_statistics(model), limit)
+        except (UnknownModule, InternalFault):  # 2.51 says INVALID_ARGUMENT of one that is gone
+            return 0
+        # A decode counts as executed when it begins; of calls that failed only the failure counts.
+        return sum(
+            stats.execution_count + stats.inference_stats.fail.count for stats in found.model_stats
+        )
+
     async def describe(self, model: str) -> ModuleDescription:
         """The module that a loaded model serves."""
         limit = self.options.call_timeout_seconds
@@ -255,6 +270,8 @@ def mapped(error: InferenceServerException | grpc.aio.AioRpcError) -> LegonnErro
         text, status = str(error.details()), str(error.code())
     if ours := _OUR_WORDS.search(text):
         return Fault(ours[1], ours[2]).error()
+    if "Stub process" in text:  # its process died, with this call or just before it
+        return BackendDown("a module's process ended while it worked on this", was_running=True)
     if status.endswith("NOT_FOUND") or "unknown model" in text:
         return UnknownModule("the model is not loaded on its Triton server")
     if status.endswith(("INVALID_ARGUMENT", "UNIMPLEMENTED")):

@@ -1,14 +1,15 @@
 """The Triton servers behind one backend: what they should serve, which can be trusted, which next.
 
 The same modules are loaded on every server. One that is lost gets work again when each module on
-it has answered a probe: a server that came back empty is first given its modules.
+it has answered a probe: a server that came back empty is first given its modules. Servers may be
+shared with other gateways; see ``triton_departures``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,12 +17,15 @@ from legonn_core.errors import (
     AdmissionRefused,
     BackendDown,
     BadModule,
+    ContractMismatch,
     LegonnError,
     UnknownModule,
 )
+from legonn_core.interface.reference import check_partners
 from legonn_core.runtime.messages import ModuleDescription, ModuleRef
 from legonn_core.runtime.wire import Call, parse_model_name
-from legonn_server.backends.triton_endpoint import TritonEndpoint
+from legonn_server.backends.triton_departures import Departures
+from legonn_server.backends.triton_endpoint import READY, TritonEndpoint
 from legonn_server.backends.triton_options import TritonOptions
 
 _FIRST_DELAY_S, _LAST_DELAY_S = 0.2, 5.0
@@ -42,6 +46,7 @@ class TritonFleet:
 
     Args:
         options: Which servers, and how they are used.
+        modules: What to serve from the start; empty takes the newest good version of each.
         on_progress: Told how loading goes, and who was lost.
         on_state: Told True when a server serves all modules, False when none does any more.
 
@@ -53,10 +58,12 @@ class TritonFleet:
         self,
         options: TritonOptions,
         *,
+        modules: tuple[ModuleRef, ...],
         on_progress: Callable[[str], None],
         on_state: Callable[[bool], None],
     ) -> None:
         self._options = options
+        self._asked = modules
         self._on_progress = on_progress
         self._on_state = on_state
         self.endpoints = [
@@ -64,6 +71,7 @@ class TritonFleet:
         ]
         self.modules: dict[ModuleRef, Served] = {}
         self._models: dict[ModuleRef, str] = {}
+        self._departures = Departures(options, self.spawn)
         self._any_up = asyncio.Event()
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -75,7 +83,7 @@ class TritonFleet:
     # --- life
 
     async def start(self) -> None:
-        """Load the newest version of every module everywhere; a server that is away comes later.
+        """Load the modules everywhere; a server that is away comes later.
 
         Raises:
             LegonnError: Why no server serves.
@@ -84,7 +92,7 @@ class TritonFleet:
             endpoint.connect()
         try:
             async with asyncio.timeout(self._options.start_timeout_seconds):
-                self._models = await self._newest()
+                await self._begin()
                 tries = [self._revive(endpoint) for endpoint in self.endpoints]
                 found = await asyncio.gather(*tries, return_exceptions=True)
         except TimeoutError:
@@ -113,21 +121,86 @@ class TritonFleet:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _newest(self) -> dict[ModuleRef, str]:
-        """The newest version of each module in the repository of the first server that answers."""
+    async def _begin(self) -> None:
+        """Load the modules on the first server that answers: from then on they are known."""
         while True:
+            refused: LegonnError | None = None
             for endpoint in self.endpoints:
-                with contextlib.suppress(BackendDown):
+                try:
                     known = await self._repository(endpoint)
-                    if not known:
-                        raise UnknownModule(
-                            f"the Triton server at {endpoint.address} has no modules; write its"
-                            " repository with: legonn modules export --triton DIR"
-                        )
-                    newest = {ref.name: ref for ref in sorted(known, key=_age)}
-                    return {ref: known[ref] for ref in newest.values()}
+                    for versions in self._candidates(endpoint, known):
+                        await self._take_first_good(endpoint, versions, known)
+                except BackendDown:
+                    continue
+                except (BadModule, ContractMismatch) as error:
+                    refused = refused or error
+                else:
+                    return
+            if refused is not None:
+                raise refused
             self._on_progress(f"waiting for a Triton server at {self._addresses}")
             await asyncio.sleep(1.0)
+
+    def _candidates(
+        self, endpoint: TritonEndpoint, known: Mapping[ModuleRef, str]
+    ) -> list[list[ModuleRef]]:
+        """Versions to try of each module, best first.
+
+        Raises:
+            UnknownModule: If the repository has none, or not those that were asked for.
+        """
+        if not known:
+            raise UnknownModule(
+                f"the Triton server at {endpoint.address} has no modules; write its"
+                " repository with: legonn modules export --triton DIR"
+            )
+        if self._asked:
+            for ref in self._asked:
+                _model_of(ref, known)
+            return [[ref] for ref in self._asked]
+        by_name: dict[str, list[ModuleRef]] = {}
+        for ref in sorted(known, key=_age, reverse=True):
+            by_name.setdefault(ref.name, []).append(ref)
+        return list(by_name.values())
+
+    async def _take_first_good(
+        self, endpoint: TritonEndpoint, versions: list[ModuleRef], known: Mapping[ModuleRef, str]
+    ) -> None:
+        """Load the first version that passes its checks, and say which ones did not.
+
+        Raises:
+            LegonnError: What the first said, when none passes.
+        """
+        refused: LegonnError | None = None
+        for ref in versions:
+            try:
+                served = await self._bring(endpoint, ref, known[ref])
+            except (BadModule, ContractMismatch) as error:
+                refused = refused or error
+                self._on_progress(f"{ref} is refused: {error.message}")
+                self._departures.leave_at_last(endpoint, known[ref])
+            else:
+                self._models[ref], self.modules[ref] = served.model, served
+                return
+        if refused is not None:
+            raise refused
+
+    async def _bring(self, endpoint: TritonEndpoint, ref: ModuleRef, model: str) -> Served:
+        """Load a model on a server if it is not there, and see whether it fits the others.
+
+        Raises:
+            BadModule: If it cannot be loaded; its own process has checked it then.
+            ContractMismatch: If it does not fit a module in service.
+        """
+        # Loading what is loaded may load it anew, and its streams would lose their state.
+        if (await endpoint.index()).get(model) != READY:
+            self._on_progress(f"loading {ref} on {endpoint.address}")
+            await endpoint.load(model)
+        if ref in self.modules:
+            return self.modules[ref]
+        about = await endpoint.describe(model)
+        check_partners(about, [one.about for one in self.modules.values()])
+        return Served(about, model)
 
     async def _repository(self, endpoint: TritonEndpoint) -> dict[ModuleRef, str]:
         """Names of our models on a server, loaded or not."""
@@ -160,12 +233,7 @@ class TritonFleet:
         for ref, model in tuple(self._models.items()):
             if model not in states:
                 raise UnknownModule(f"the Triton server at {endpoint.address} does not have {ref}")
-            # Loading what is loaded may load it anew: Python writes beside model.py.
-            if states[model] != "READY":
-                self._on_progress(f"loading {ref} on {endpoint.address}")
-                await endpoint.load(model)
-            if ref not in self.modules:
-                self.modules[ref] = Served(await endpoint.describe(model), model)
+            await self._bring(endpoint, ref, model)
         await self._probe(endpoint, older_than=0.0)
         owed, endpoint.owed = endpoint.owed, []
         endpoint.trust()
@@ -235,9 +303,18 @@ class TritonFleet:
         return min(up, key=load)
 
     async def on(self, endpoint: TritonEndpoint, work: Coroutine[Any, Any, _T]) -> _T:
-        """Do work on an endpoint; a failure of the transport loses it."""
+        """Do work on an endpoint; a failure of the transport loses it.
+
+        Raises:
+            BackendDown: Also if the server does not have a module that it should: somebody else
+                unloaded it, or the server was started anew; it is given the module again.
+        """
         try:
             return await work
+        except UnknownModule as error:
+            lost = BackendDown(f"a module is gone from {endpoint.address}")
+            self._lose(endpoint, lost)
+            raise lost from error
         except BackendDown as error:
             self._lose(endpoint, error)
             raise
@@ -257,36 +334,36 @@ class TritonFleet:
         Raises:
             UnknownModule: If the repository of one does not have it.
             BadModule: If one refuses it; it is then loaded nowhere.
+            ContractMismatch: If it does not fit the modules in service; likewise.
         """
         await self.choose(lambda endpoint: endpoint.num_in_flight)
-        model, served = "", None
-        up = [endpoint for endpoint in self.endpoints if endpoint.is_up]
+        served, tried = None, list[tuple[TritonEndpoint, str]]()
         try:
-            for endpoint in up:
-                known = await self._repository(endpoint)
-                if ref not in known:
-                    names = ", ".join(map(str, sorted(known))) or "none"
-                    raise UnknownModule(f"no {ref} in the Triton repository; it has: {names}")
-                model = known[ref]
-                await endpoint.load(model)
-                served = served or Served(await endpoint.describe(model), model)
-        except BadModule:
-            for endpoint in up:
-                with contextlib.suppress(LegonnError):
-                    await endpoint.unload(model)
+            for endpoint in [one for one in self.endpoints if one.is_up]:
+                model = _model_of(ref, await self._repository(endpoint))
+                self._departures.stay(model)
+                tried.append((endpoint, model))
+                served = await self._bring(endpoint, ref, model)
+        except (BadModule, ContractMismatch):
+            for endpoint, model in tried:
+                self._departures.leave_at_last(endpoint, model)
             raise
         assert served is not None, "choose found an endpoint"
-        self._models[ref] = model
-        self.modules[ref] = served
+        self._models[ref], self.modules[ref] = served.model, served
         return served
 
     async def unload(self, ref: ModuleRef) -> None:
-        """Forget a version on every server."""
+        """Forget a version; servers on which no other gateway uses it give its memory back."""
         model = self.find(ref).model
         del self.modules[ref], self._models[ref]
-        for endpoint in self.endpoints:
-            if endpoint.is_up:
-                await self.on(endpoint, endpoint.unload(model))
+        up = [endpoint for endpoint in self.endpoints if endpoint.is_up]
+        gone = await asyncio.gather(
+            *(self.on(one, self._departures.leave(one, model)) for one in up)
+        )
+        for endpoint, is_gone in zip(up, gone, strict=True):
+            if not is_gone:
+                self._on_progress(f"{ref} stays on {endpoint.address}: other gateways use it")
+                self._departures.leave_at_last(endpoint, model)
 
 
 async def _lives(endpoint: TritonEndpoint, module: Served) -> bool:
@@ -301,6 +378,18 @@ async def _lives(endpoint: TritonEndpoint, module: Served) -> bool:
 async def _try_to_close(endpoint: TritonEndpoint, model: str, call: Call) -> None:
     with contextlib.suppress(LegonnError):
         await endpoint.ask(model, call)
+
+
+def _model_of(ref: ModuleRef, known: Mapping[ModuleRef, str]) -> str:
+    """The name of a version on a server.
+
+    Raises:
+        UnknownModule: If its repository does not have it.
+    """
+    if ref not in known:
+        names = ", ".join(map(str, sorted(known))) or "none"
+        raise UnknownModule(f"no {ref} in the Triton repository; it has: {names}")
+    return known[ref]
 
 
 def _age(ref: ModuleRef) -> tuple[str, int]:

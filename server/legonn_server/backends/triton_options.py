@@ -23,7 +23,7 @@ class TritonOptions:
     endpoints: str = "127.0.0.1:8001"
     call_timeout_seconds: float = 10.0
     wait_seconds: float = 60.0
-    load_timeout_seconds: float = 120.0
+    load_timeout_seconds: float = 300.0
     start_timeout_seconds: float = 300.0
     silence_seconds: float = 3.0
     probe_interval_seconds: float = 1.0

@@ -7,6 +7,8 @@ from memory.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -71,9 +73,19 @@ class SentenceReader:
     def __init__(self, workers: Workers, limits: CacheLimits) -> None:
         self._workers = workers
         self._cache: ResponseCache[SentenceReading] = ResponseCache(limits)
+        self._quarantine = asyncio.Lock()
 
-    async def read(self, text: str, pair: Pair, wishes: SentenceWishes) -> SentenceReading:
+    async def read(
+        self, text: str, pair: Pair, wishes: SentenceWishes, *, is_suspect: bool = False
+    ) -> SentenceReading:
         """Translate one sentence.
+
+        Args:
+            text: The sentence.
+            pair: The modules.
+            wishes: How it is to be read.
+            is_suspect: An engine ended while it worked on the sentence and others: suspects are
+                read one at a time, so that the second engine is ended by the guilty one alone.
 
         Raises:
             BadText: If it is too long to be read at once, or holds too many different terms.
@@ -83,7 +95,8 @@ class SentenceReader:
         outcomes, began = self._workers.outcomes, perf_counter()
         with self._workers.pins.held(pair.encoder.ref, pair.decoder.ref):
             try:
-                found = await self._translated(hidden, pair, wishes)
+                async with self._quarantine if is_suspect else contextlib.nullcontext():
+                    found = await self._translated(hidden, pair, wishes)
             except InternalFault:
                 outcomes.report(pair, Outcome(is_error=True))
                 raise

@@ -121,7 +121,7 @@ class TextStream:
             is_whole=command.is_final,
             names=self._names.setdefault(command.ticket.segment, {}),
         )
-        found = await self._reader.read(text, pair, wishes)
+        found = await self._reader.read(text, pair, wishes, is_suspect=command.is_suspect)
         if command.is_final:
             del self._names[command.ticket.segment]
         return t.TextReading(found.hypotheses, found.num_rows, pair.encoder, pair.decoder)

@@ -16,6 +16,7 @@ from legonn_core.errors import (
     InternalFault,
     LegonnError,
     LimitExceeded,
+    PoisonSegment,
 )
 from legonn_core.runtime.messages import DecodedText
 from legonn_server.gateway import convert
@@ -112,7 +113,8 @@ class TranslationService(pb_grpc.TranslationServiceServicer):
             return pb.TranslationItem(translation=await self.translate(text, call, pair, busy))
         except (LegonnError, ExceptionGroup) as raised:
             error = first_cause(raised)
-            if not isinstance(error, LegonnError) or isinstance(error, InternalFault):
+            is_ours = isinstance(error, PoisonSegment) or not isinstance(error, InternalFault)
+            if not isinstance(error, LegonnError) or not is_ours:
                 raise
             return pb.TranslationItem(error=item_status(error))
 
@@ -154,7 +156,11 @@ class TranslationService(pb_grpc.TranslationServiceServicer):
     async def _sentence(
         self, sentence: str, call: TextCall, pair: Pair, busy: asyncio.Semaphore
     ) -> tuple[DecodedText, ...]:
-        """Encode and decode one sentence; once more if the engine is lost."""
+        """Encode and decode one sentence; once more if the engine is lost.
+
+        Raises:
+            PoisonSegment: If a second engine ended, and worked on nothing else that is suspect.
+        """
         wishes = SentenceWishes(
             beam=self._services.decoding.final_beam,
             num_best=call.num_best,
@@ -162,15 +168,21 @@ class TranslationService(pb_grpc.TranslationServiceServicer):
             glossary=call.glossary,
             style=call.style,
         )
+        is_suspect = False
         async with busy:
             for attempt in range(_ATTEMPTS):
                 if self._services.workers.pins.are_retired(pair.encoder.ref, pair.decoder.ref):
                     pair = self._services.modules.find(call.key)
                 try:
-                    return (await self._reader.read(sentence, pair, wishes)).hypotheses
-                except BackendDown:
+                    found = await self._reader.read(sentence, pair, wishes, is_suspect=is_suspect)
+                except BackendDown as error:
+                    if error.was_running and is_suspect:
+                        raise PoisonSegment("the same text ended two engines") from error
+                    is_suspect = is_suspect or error.was_running
                     if attempt + 1 == _ATTEMPTS:
                         raise
+                else:
+                    return found.hypotheses
         raise InternalFault("a sentence was not tried at all")
 
 

@@ -19,6 +19,7 @@ from legonn_core.errors import (
     BrokenInvariant,
     InternalFault,
     LegonnError,
+    PoisonSegment,
 )
 from legonn_server.session import events as e
 from legonn_server.session import text_messages as t
@@ -191,6 +192,7 @@ class TextMachine:
         if not reading.hypotheses:
             raise BrokenInvariant("the decoder answered without a hypothesis")
         segment.encoder, segment.decoder = reading.encoder, reading.decoder
+        segment.is_suspect = False
         if segment.reason is not None:
             segment.result = reading
             return self._advance()
@@ -210,6 +212,10 @@ class TextMachine:
             return []
         segment.replays += 1
         self._num_replays += 1
+        if isinstance(event.cause, BackendDown) and event.cause.was_running:
+            if segment.is_suspect:
+                return self._fail(PoisonSegment("the same text ended two engines"))
+            segment.is_suspect = True
         if segment.replays >= self._limits.max_attempts:
             return self._fail(
                 BackendDown(
@@ -259,6 +265,7 @@ class TextMachine:
             is_final=segment.is_final_asked,
             encoder=segment.encoder,
             decoder=segment.decoder,
+            is_suspect=segment.is_suspect,
         )
 
     def _show(self, segment: TextSegment, now: float) -> list[t.TextCommand]:

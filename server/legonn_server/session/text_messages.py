@@ -115,6 +115,7 @@ class ReadText:
         is_final: The segment has ended.
         encoder: The pinned encoder; None asks the current routes.
         decoder: Likewise.
+        is_suspect: An engine ended while it worked on the segment: let it be read alone.
     """
 
     ticket: Ticket
@@ -123,6 +124,7 @@ class ReadText:
     is_final: bool
     encoder: ModuleDescription | None
     decoder: ModuleDescription | None
+    is_suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)

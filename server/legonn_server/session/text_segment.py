@@ -29,6 +29,7 @@ class TextSegment:
         asked_length: Characters of the newest call; 0 when none was made.
         is_waiting: A call is under way.
         is_final_asked: The newest call was for the final.
+        is_suspect: An engine ended while it worked on the newest call.
         arrivals: Length of ``text`` and time, at each arrival.
         read_length: Characters that ``readings[0]`` was made from.
         num_rows: Rows that its positions are counted in.
@@ -45,6 +46,7 @@ class TextSegment:
     asked_length: int = 0
     is_waiting: bool = False
     is_final_asked: bool = False
+    is_suspect: bool = False
     replays: int = 0
     revision: int = 0
     arrivals: list[tuple[int, float]] = field(default_factory=list)

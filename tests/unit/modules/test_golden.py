@@ -55,6 +55,24 @@ def test_other_numbers_are_refused(store, ref):
         golden.check(module, folder_of(store, ref))
 
 
+def test_an_encoder_that_hears_seams_is_refused(tiny_store):
+    """Chunk by chunk it does what it did at home, but the whole recording sounds otherwise."""
+    module = load_module(tiny_store, SPEECH)
+    whole = module.network.forward
+
+    def otherwise(samples, chunks):
+        logits, rows = whole(samples, chunks)
+        logits[0, 1, 3] += 50.0
+        return logits, rows
+
+    module.network.forward = otherwise
+    with pytest.raises(BadModule, match="otherwise than whole"):
+        golden.check(module, folder_of(tiny_store, SPEECH))
+    module.network.forward = lambda samples, chunks: (whole(samples, chunks)[0], chunks)
+    with pytest.raises(BadModule, match="by inf"):
+        golden.check(module, folder_of(tiny_store, SPEECH))
+
+
 def test_other_weights_are_refused(store):
     module = load_module(store, SPEECH)
     other = replace(module, network=speech_encoder(seed=5))

@@ -3,6 +3,8 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -123,3 +125,23 @@ def test_the_command_writes_and_explains(tiny_store, tmp_path, capsys):
     empty = ["--triton", target, "--from", str(tmp_path)]
     assert export_command.run(parser.parse_args(empty)) == 1
     assert "--from" in capsys.readouterr().err
+
+
+def test_python_writes_nothing_beside_the_model(tiny_store, tmp_path):
+    """A folder that changed is a new model to Triton; the next load would start it anew."""
+    (one,) = export(tiny_store, tmp_path / "repository", TritonExport(), refs=[SPEECH])
+    folder = tmp_path / "repository" / one.name / "1"
+    before = folder.stat().st_mtime_ns, sorted(path.name for path in folder.iterdir())
+    (folder / "model.py").write_text("served = 1\n", encoding="utf-8")
+    stamp = folder.stat().st_mtime_ns
+    command = (
+        sys.executable,
+        "-I",
+        "-c",
+        f"import sys; sys.path[:0]=[{str(folder)!r}]; import model",
+    )
+    subprocess.run(command, check=True, env={"PATH": "/usr/bin:/bin"})
+    assert (folder.stat().st_mtime_ns, sorted(p.name for p in folder.iterdir())) == (
+        stamp,
+        before[1],
+    )

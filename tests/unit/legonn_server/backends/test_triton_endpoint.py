@@ -52,6 +52,14 @@ def test_what_triton_says_is_understood(said: str, status: str, expected: type[L
     assert "model.py" not in ours.message
 
 
+def test_only_a_process_that_ended_casts_suspicion_on_what_it_worked_on():
+    """A server that was killed or cut off says nothing of the segments that it had."""
+    died = mapped(InferenceServerException("Stub process 'x_0_0' is not healthy."))
+    cut = mapped(InferenceServerException("Socket closed", status="StatusCode.UNAVAILABLE"))
+    assert isinstance(died, BackendDown) and died.was_running
+    assert isinstance(cut, BackendDown) and not cut.was_running
+
+
 @pytest.mark.parametrize("endpoints", ["", ",", "localhost", "a:b", "a:1,b"])
 def test_endpoints_are_addresses(endpoints: str):
     with pytest.raises(ValueError, match="Triton endpoint"):

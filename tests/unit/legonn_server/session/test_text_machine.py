@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from legonn_core.errors import BackendDown, BadText, InternalFault, ProtocolViolation
+from legonn_core.errors import (
+    BackendDown,
+    BadText,
+    InternalFault,
+    PoisonSegment,
+    ProtocolViolation,
+)
 from legonn_core.search.hypothesis import DecodedText, Word
 from legonn_server.backends.fake import fake_modules
 from legonn_server.routing.sentences import sentence_end
@@ -188,6 +194,20 @@ def test_a_refused_text_is_told_in_its_place():
     (ask,) = machine.receive(e.Flushed())
     (final,) = machine.receive(t.TextRefused(ask.ticket, refused))
     assert (final.reading, final.error) == (None, refused)
+
+
+def test_a_text_that_ends_two_engines_is_not_tried_a_third_time():
+    machine = opened(WaitK(1), max_attempts=100)
+    (ask,) = said(machine, "Ich bin ")
+    assert not ask.is_suspect
+    died = BackendDown("died", was_running=True)
+    _, again = machine.receive(t.TextLost(ask.ticket, died))
+    assert again.is_suspect, "so that it is read alone"
+    _, again = machine.receive(t.TextLost(again.ticket, BackendDown("cut off")))
+    assert again.is_suspect
+    (failed,) = machine.receive(t.TextLost(again.ticket, died))
+    assert isinstance(failed, Fail)
+    assert isinstance(failed.error, PoisonSegment)
 
 
 def test_lost_work_is_done_again_and_then_given_up():
