@@ -172,9 +172,11 @@ bench-gateway: ## one gateway on one core with 100 to 400 paced streams: make be
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.gateway "$(OUT)" --server-cpus 1
 
 .PHONY: bench-swap
-bench-swap: ## p99 of partials during swaps over that before, in one run: make bench-swap OUT=FILE
+bench-swap: ## p99 of partials during swaps over that before: OUT=FILE [BACKEND=triton MODULE=decoder-en]
 	@test -n "$(OUT)" || { echo "say where to write: make bench-swap OUT=FILE"; exit 2; }
-	OMP_NUM_THREADS=1 $(PY) -m benchmarks.swap "$(OUT)"
+	@test "$(BACKEND)" != triton || $(MAKE) --no-print-directory $(TRITON)/.installed
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.swap "$(OUT)" --backend $(or $(BACKEND),embedded) \
+	    --module $(or $(MODULE),speech-en) --streams $(or $(STREAMS),2) --swaps $(or $(SWAPS),2)
 
 .PHONY: chaos
 chaos: ## swaps, kills and hangs of a real engine under streams, fifty swaps in a row (minutes)

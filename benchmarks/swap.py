@@ -1,17 +1,22 @@
 """What a swap costs the streams that go on: p99 of partials during it over p99 before, in one run.
 
     python -m benchmarks.swap OUT.json --streams 2 --swaps 2
+    python -m benchmarks.swap OUT.json --backend triton --module decoder-en
 
 Starts a server on a copy of the module store in which the module has a second version (the same
 weights under another number, so that every final can be compared with the undisturbed run), plays
 paced streams, swaps back and forth with ``legonn modules swap``'s own code, and writes what it saw.
 A partial's latency is the time from the moment its last sample was sent to the moment it came.
+Before each swap the streams are left alone for as long as the swap before it took, so that both
+sides of the ratio have as many samples. A machine that is behind real time without any swap says
+nothing of swaps: the share of partials later than ``BEHIND_S`` before them is written as well.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import math
 import os
@@ -22,15 +27,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 import legonn
+from deploy.triton.launcher import Ports, TritonServer
+from legonn_core.modules.registry import find_modules
+from legonn_core.runtime.triton_repository import TritonExport, export
 
 ROOT = Path(__file__).parents[1]
 CLIP = ROOT / "tests/data/jfk.flac"
 CHUNK_S = 0.1
+BEHIND_S = 2.0
+"""A partial that comes so late was waited for by audio that is due already."""
+
+RESAMPLES = 1_000
+"""Of the partials, for the interval of the ratio."""
 
 
 @dataclass
@@ -114,14 +129,15 @@ async def measure(address: str, given: argparse.Namespace, modules: list[str]) -
     ]
     await asyncio.sleep(given.warm)
     windows: list[tuple[str, float, float]] = []
-    events = []
+    events, quiet = [], given.quiet
     for number in range(given.swaps):
         began = time.monotonic()
-        await asyncio.sleep(given.quiet)
+        await asyncio.sleep(quiet)
         windows.append(("before", began, time.monotonic()))
         began = time.monotonic()
         events.append(await asyncio.to_thread(swap, address, modules[number % len(modules)]))
         windows.append(("during", began, time.monotonic()))
+        quiet = max(given.quiet, windows[-1][2] - windows[-1][1])
     stop.set()
     seen = await asyncio.gather(*streams)
     return report(seen, windows, events)
@@ -146,15 +162,40 @@ def report(
         "p99_before_s": before,
         "p99_during_s": during,
         "p99_ratio": during / before if before and during else None,
+        "p99_ratio_interval": interval(by_kind["before"], by_kind["during"]),
+        "failed_rpcs": sum(bool(one.error) for one in seen),
+        "changed_texts": differing(seen),
+        "old_versions_unloaded": all(
+            any(str(event["what"]).endswith("is retired") for event in one) for one in events
+        ),
+        "late_share_before": share_behind(by_kind["before"]),
+        "late_share_during": share_behind(by_kind["during"]),
         "median_before_s": statistics.median(by_kind["before"]) if by_kind["before"] else None,
         "median_during_s": statistics.median(by_kind["during"]) if by_kind["during"] else None,
         "windows": each,
         "failed_streams": [one.error for one in seen if one.error],
         "finals": sum(len(one.finals) for one in seen),
         "pairs": sorted({f"{final[1]} {final[2]}" for one in seen for final in one.finals}),
-        "texts_differing_from_the_other_version": differing(seen),
         "swaps": events,
     }
+
+
+def interval(before: list[float], during: list[float]) -> list[float] | None:
+    """Middle 95 % of the ratio of p99s when partials are drawn again; None of too few."""
+    if min(len(before), len(during)) < 10:
+        return None
+    rng = np.random.default_rng(1)
+    tops = [
+        np.percentile(rng.choice(values, (RESAMPLES, len(values))), 99, axis=1)
+        for values in (during, before)
+    ]
+    low, high = np.percentile(tops[0] / tops[1], (2.5, 97.5))
+    return [float(low), float(high)]
+
+
+def share_behind(values: list[float]) -> float | None:
+    """Part of the partials that came later than ``BEHIND_S``."""
+    return sum(late > BEHIND_S for late in values) / len(values) if values else None
 
 
 def differing(seen: list[Stream]) -> int:
@@ -170,37 +211,71 @@ def differing(seen: list[Stream]) -> int:
     return count
 
 
+@contextlib.contextmanager
+def triton(store: Path, scratch: Path) -> Iterator[tuple[list[str], Callable[[], None]]]:
+    """A Triton server on the store; gives flags of the gateway, and what exports new versions."""
+    wheel = ROOT / ".triton"
+    server = TritonServer(wheel.resolve(), scratch / "repository", scratch, Ports.free())
+
+    def renew() -> None:
+        export(store, server.repository, TritonExport(), refs=find_modules(store))
+
+    renew()
+    server.start()
+    try:
+        yield ["--backend", "triton", "--triton-endpoints", server.address], renew
+    finally:
+        server.kill()
+
+
+@contextlib.contextmanager
+def gateway(store: Path, flags: list[str]) -> Iterator[str]:
+    """A server as people start it; gives its address."""
+    environment = {**os.environ, "LEGONN_SWAP__RETIRE_AFTER_SECONDS": "1"}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "legonn", "serve", "--listen", "127.0.0.1:0", "--modules",
+         str(store), "--metrics", "", "--http", "", "--threads", "1", *flags],
+        stdout=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    try:
+        assert server.stdout is not None
+        yield next(line for line in server.stdout if "ready at" in line).split()[4]
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def run(given: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """Serve the store without the new version, then add it and measure."""
+    store = Path(shutil.copytree(ROOT / "modules", folder / "modules"))
+    first = max((store / given.module).iterdir(), key=lambda path: int(path.name)).name
+    new = second_version(store, given.module)
+    # The server must start with the old one.
+    kept = shutil.move(store / given.module / new.rpartition("/")[2], folder / "new")
+    renew: Callable[[], None] = lambda: None
+    with contextlib.ExitStack() as stack:
+        flags: list[str] = []
+        if given.backend == "triton":
+            flags, renew = stack.enter_context(triton(store, folder))
+        address = stack.enter_context(gateway(store, flags))
+        shutil.move(kept, store / new)
+        renew()
+        return asyncio.run(measure(address, given, [new, f"{given.module}/{first}"]))
+
+
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--backend", choices=("embedded", "triton"), default="embedded")
     parser.add_argument("--module", default="speech-en")
     parser.add_argument("--streams", type=int, default=2)
     parser.add_argument("--swaps", type=int, default=2)
     parser.add_argument("--warm", type=float, default=15.0, help="seconds that do not count")
-    parser.add_argument("--quiet", type=float, default=30.0, help="seconds before each swap")
+    parser.add_argument("--quiet", type=float, default=30.0, help="least seconds before a swap")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        store = Path(shutil.copytree(ROOT / "modules", Path(folder) / "modules"))
-        first = max((store / given.module).iterdir(), key=lambda path: int(path.name)).name
-        new = second_version(store, given.module)
-        # The server must start with the old one.
-        shutil.move(store / given.module / new.rpartition("/")[2], Path(folder) / "new")
-        environment = {**os.environ, "LEGONN_SWAP__RETIRE_AFTER_SECONDS": "1"}
-        server = subprocess.Popen(
-            [sys.executable, "-m", "legonn", "serve", "--listen", "127.0.0.1:0", "--modules",
-             str(store), "--metrics", "", "--http", "", "--threads", "1"],
-            stdout=subprocess.PIPE, text=True, env=environment,
-        )  # fmt: skip
-        try:
-            assert server.stdout is not None
-            address = next(line for line in server.stdout if "ready at" in line).split()[4]
-            shutil.move(Path(folder) / "new", store / new)
-            modules = [new, f"{given.module}/{first}"]
-            found = asyncio.run(measure(address, given, modules))
-        finally:
-            server.terminate()
-            server.wait(60)
+        found = run(given, Path(folder))
     machine = {
         "cores": os.cpu_count(),
         "load": os.getloadavg(),
@@ -208,7 +283,7 @@ def main() -> None:
     }
     asked = {key: value for key, value in vars(given).items() if key != "out"}
     given.out.write_text(json.dumps({"asked": asked, "machine": machine, **found}, indent=1) + "\n")
-    print(json.dumps({key: found[key] for key in list(found)[:3]}))
+    print(json.dumps({key: found[key] for key in list(found)[:7]}))
 
 
 if __name__ == "__main__":

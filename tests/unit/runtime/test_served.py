@@ -226,6 +226,7 @@ def test_a_module_that_is_not_what_its_configuration_says_is_refused(tiny_store,
         "SLOTS": "2",
         "IDLE_SECONDS": "60",
         "THREADS": "1",
+        "LOAD_NICENESS": "0",
         "DESCRIPTION": "{}",
     }
     with pytest.raises(BadModule, match="export it again"):
