@@ -229,6 +229,16 @@ def triton(store: Path, scratch: Path) -> Iterator[tuple[list[str], Callable[[],
 
 
 @contextlib.contextmanager
+def child(store: Path, scratch: Path) -> Iterator[tuple[list[str], Callable[[], None]]]:
+    """The gateway's own child process, which reads the store itself."""
+    del store, scratch
+    yield [], lambda: None
+
+
+HOMES = {"embedded": child, "triton": triton}
+
+
+@contextlib.contextmanager
 def gateway(store: Path, flags: list[str]) -> Iterator[str]:
     """A server as people start it; gives its address."""
     environment = {**os.environ, "LEGONN_SWAP__RETIRE_AFTER_SECONDS": "1"}
@@ -252,11 +262,8 @@ def run(given: argparse.Namespace, folder: Path) -> dict[str, object]:
     new = second_version(store, given.module)
     # The server must start with the old one.
     kept = shutil.move(store / given.module / new.rpartition("/")[2], folder / "new")
-    renew: Callable[[], None] = lambda: None
     with contextlib.ExitStack() as stack:
-        flags: list[str] = []
-        if given.backend == "triton":
-            flags, renew = stack.enter_context(triton(store, folder))
+        flags, renew = stack.enter_context(HOMES[given.backend](store, folder))
         address = stack.enter_context(gateway(store, flags))
         shutil.move(kept, store / new)
         renew()
@@ -267,7 +274,7 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--backend", choices=("embedded", "triton"), default="embedded")
+    parser.add_argument("--backend", choices=tuple(HOMES), default="embedded")
     parser.add_argument("--module", default="speech-en")
     parser.add_argument("--streams", type=int, default=2)
     parser.add_argument("--swaps", type=int, default=2)
