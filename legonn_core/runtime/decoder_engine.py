@@ -107,6 +107,7 @@ class DecoderEngine(Generic[Key]):
         size = int(sum(map(len, job.marginals)) * _ROWS_A_BYTE)
         queue[key] = plan.Waiting(key, job.beam, size, expires), job
 
+    @torch.inference_mode()
     def cancel(self, keys: set[Key]) -> None:
         """Forget jobs whose callers are gone; their rows are free at once."""
         for queue in self._waiting.values():

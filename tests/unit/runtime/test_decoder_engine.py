@@ -230,6 +230,20 @@ def test_a_cancelled_request_is_forgotten(engine, fingerprint):
     assert one(engine, job) == one(engine, job)
 
 
+def test_the_first_of_a_batch_may_be_cancelled(engine, fingerprint):
+    """The last one takes its place, so rows move."""
+    job = DecodeJob(DECODER, (marginals(20, fingerprint),), beam=2)
+    other = replace(job, marginals=(marginals(9, fingerprint),))
+    alone = one(engine, other)
+    for key, entry in (("left", job), ("kept", other)):
+        engine.submit(key, entry)
+    engine.step()
+    engine.cancel({"left"})
+    found = run(engine, {})
+    assert found.keys() == {"kept"}
+    assert found["kept"].hypotheses[0].tokens == alone.hypotheses[0].tokens
+
+
 def test_a_job_that_cannot_be_done_is_refused_and_harms_no_other(engine, fingerprint):
     good = DecodeJob(DECODER, (marginals(6, fingerprint),), beam=2)
     changed = marginals(6, fingerprint)
