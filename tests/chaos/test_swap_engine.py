@@ -15,8 +15,9 @@ import pytest_asyncio
 from legonn_core.errors import BadModule, LegonnError, RateMismatch, UnknownModule
 from legonn_core.interface.card import ModuleCard
 from legonn_core.runtime.messages import ModuleRef
-from legonn_server.app import Gateway, build_backend
+from legonn_server.app import Gateway
 from legonn_server.backends.rehearsal import ProcessRehearsal, RehearsalOptions
+from legonn_server.building import build_backend
 from legonn_server.config.settings import ServerSettings, Settings
 from legonn_server.routing.swap import DrainRule
 from tests.support.gateway import broken_promises

@@ -23,7 +23,8 @@ from legonn_core.errors import BadModule, LegonnError, RateMismatch, StaleRoutes
 from legonn_core.interface.card import MarginalBands, ModuleCard
 from legonn_core.runtime.messages import ModuleRef
 from legonn_core.runtime.triton_repository import export
-from legonn_server.app import Gateway, build_backend
+from legonn_server.app import Gateway
+from legonn_server.building import build_backend
 from legonn_server.config.settings import ServerSettings, Settings
 from legonn_server.routing import routes_file
 from legonn_server.routing.routes import Route
