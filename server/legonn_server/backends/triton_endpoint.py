@@ -9,6 +9,7 @@ Foreign exceptions end here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -54,6 +55,9 @@ READY = "READY"
 """State of a loaded model in the server's index; its process may be dead all the same."""
 
 _OUR_WORDS = re.compile(r"<([A-Z_]+)> ([^\n]+)")
+
+_END_S = 0.5
+"""Longest wait for the end of a stream whose answer is here."""
 
 _T = TypeVar("_T")
 
@@ -172,12 +176,28 @@ class TritonEndpoint:
                     raise BackendDown("the decoder ended without an answer") from None
                 if error is not None:
                     raise mapped(error) from error
-                answer = self._read(model, result)
+                try:
+                    answer = self._read(model, result)
+                except LegonnError:
+                    await self._end_of(answers)
+                    raise
                 is_beat = answer.decoded is None and answer.health is None
                 if not is_beat:
+                    await self._end_of(answers)
                     return answer
         finally:
             answers.cancel()
+
+    async def _end_of(self, answers: AsyncIterator[Any]) -> None:
+        """Let a stream that has said all end by itself.
+
+        One that is cancelled while the server ends it stays open there, and its model loaded.
+        """
+        with contextlib.suppress(
+            StopAsyncIteration, TimeoutError, InferenceServerException, grpc.aio.AioRpcError
+        ):
+            async with asyncio.timeout(_END_S):
+                await anext(answers)
 
     def _read(self, model: str, result: InferResult) -> Answer:
         """The answer in a response; hearing anything of a model is a sign of life."""
