@@ -1,21 +1,21 @@
 """Any module version behind Triton: tensors to letters and back; the work is legonn_core's."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from legonn_core.errors import LegonnError
-from legonn_core.runtime.served_model import load
+from legonn_core.runtime.served_model import start
 from legonn_core.runtime.wire import ANSWER, CALL, MARGINALS, SAMPLES, Letter
 
 FINAL, NO_SAMPLES = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL, np.zeros(0, np.float32)
 
 
 def letter_of(request):
-    got = {tensor.name(): tensor.as_numpy().ravel() for tensor in request.inputs()}
-    return Letter(got[CALL][0], got.get(SAMPLES, NO_SAMPLES), tuple(got.get(MARGINALS, ())))
+    got = {tensor.name(): tensor for tensor in request.inputs()}
+    strings = {name: got[name].as_numpy().ravel() for name in got.keys() - {SAMPLES}}
+    # Numbers come by DLPack, wherever they are; strings have no other way than numpy.
+    samples = np.from_dlpack(got[SAMPLES]).ravel() if SAMPLES in got else NO_SAMPLES
+    return Letter(strings[CALL][0], samples, tuple(strings.get(MARGINALS, ())))
 
 
 def response_of(letter, *, shape):
@@ -39,11 +39,8 @@ class Reply:
 
 class TritonPythonModel:
     def initialize(self, args):
-        config = json.loads(args["model_config"])["parameters"]
-        settings = {name: value["string_value"] for name, value in config.items()}
-        folder = Path(args["model_repository"], args["model_version"])
         try:
-            self.served = load(folder, settings, kind=args["model_instance_kind"])
+            self.served = start(args)
         except LegonnError as error:
             raise pb_utils.TritonModelException(f"<{error.reason}> {error.message}") from error
 

@@ -40,17 +40,17 @@ def run(module: LoadedModule, given: NDArray[np.generic]) -> NDArray[np.float32]
     Returns:
         Probabilities (rows, V) float32; a decoder's are those of the first output token.
     """
-    network = module.network
+    network, device = module.network, module.device
     if isinstance(network, SpeechEncoder):
-        samples = torch.from_numpy(given.astype(np.float32) / 32768.0)[None]
+        samples = torch.from_numpy(given.astype(np.float32) / 32768.0)[None].to(device)
         state, rows = network.start(1), []
         for chunk in samples.split(network.shape.chunk_samples, dim=1):
             logits, state = network.step(chunk, state)
             rows.append(logits[0])
         logits = torch.cat(rows)[network.shape.held_rows :]
     elif isinstance(network, TextEncoder):
-        tokens = torch.from_numpy(given.astype(np.int64))[None]
-        logits = network(tokens, torch.tensor([tokens.shape[1]]))[0][0]
+        tokens = torch.from_numpy(given.astype(np.int64))[None].to(device)
+        logits = network(tokens, torch.tensor([tokens.shape[1]], device=device))[0][0]
     else:
         assert isinstance(network, Decoder)
         ids = torch.from_numpy(given.astype(np.int64))[None, :, None]
@@ -60,7 +60,7 @@ def run(module: LoadedModule, given: NDArray[np.generic]) -> NDArray[np.float32]
         memory = network.remember(read.mixture, read.lengths)
         start = torch.zeros(1, dtype=torch.long)
         logits, _ = network.step(start, memory, network.start(1, 1))
-    return logits.float().softmax(dim=-1).numpy()
+    return logits.float().softmax(dim=-1).cpu().numpy()
 
 
 def make(module: LoadedModule, given: NDArray[np.generic]) -> bytes:
@@ -153,10 +153,10 @@ def _refuse_seams(
     network = module.network
     if not isinstance(network, SpeechEncoder):
         return
-    samples = torch.from_numpy(given.astype(np.float32) / 32768.0)[None]
-    chunks = torch.tensor([samples.shape[1] // network.shape.chunk_samples])
+    samples = torch.from_numpy(given.astype(np.float32) / 32768.0)[None].to(module.device)
+    chunks = torch.tensor([samples.shape[1] // network.shape.chunk_samples], device=module.device)
     logits, count = network(samples, chunks)
-    whole = logits[0, : int(count[0])].float().softmax(dim=-1).numpy()
+    whole = logits[0, : int(count[0])].float().softmax(dim=-1).cpu().numpy()
     seam = float(np.abs(whole - found).max(initial=0.0)) if whole.shape == found.shape else np.inf
     if not seam <= TOLERANCE:
         raise BadModule(

@@ -69,6 +69,11 @@ class LoadedModule:
         """Name and version."""
         return ModuleRef(self.card.name, self.card.version)
 
+    @property
+    def device(self) -> torch.device:
+        """Where its network computes."""
+        return next(self.network.parameters()).device
+
 
 def describe(card: ModuleCard) -> ModuleDescription:
     """What a gateway needs to know."""

@@ -16,6 +16,7 @@ from legonn_core.features.log_mel import SAMPLE_RATE
 from legonn_core.interface import codec
 from legonn_core.interface.marginals import Marginals
 from legonn_core.modules.registry import LoadedModule
+from legonn_core.nn.state import EncoderState
 from legonn_core.runtime.isolation import run_isolated
 from legonn_core.runtime.messages import EncodeResult, EncodeStep, SlotRef
 from legonn_core.runtime.slots import SlotTable
@@ -73,7 +74,7 @@ class EncoderEngine:
     def close(self, slot: SlotRef) -> None:
         """Free a slot and zero its rows; stale names are ignored."""
         if self.slots.close(slot.slot, slot.epoch):
-            self._state.reset(torch.tensor([slot.slot]))
+            self._state.reset(torch.tensor([slot.slot], device=self.module.device))
             self._heard[slot.slot] = Heard()
 
     def reap(self) -> int:
@@ -158,12 +159,10 @@ class EncoderEngine:
         State is written last, so that nothing has changed when this raises.
         """
         slots = [slot for slot, _ in chunks]
-        samples = np.stack([samples for _, samples in chunks])
-        rows = torch.tensor(slots)
-        logits, state = self.network.step(torch.from_numpy(samples), self._state.rows(rows))
+        rows, found, state = self.compute(slots, np.stack([samples for _, samples in chunks]))
+        log_probs = found.cpu().numpy()
         card = self.module.card
-        calibration, contract = card.calibration, card.contract
-        log_probs = calibrated(logits, calibration.temperature, calibration.blank_bias).numpy()
+        contract = card.contract
         assert card.chunk is not None
         blocks: list[Marginals | LegonnError] = []
         listened: dict[int, Heard] = {}
@@ -189,6 +188,24 @@ class EncoderEngine:
         for slot, heard in listened.items():
             self._heard[slot] = heard
         return blocks
+
+    def compute(
+        self, slots: Sequence[int], samples: NDArray[np.float32]
+    ) -> tuple[Tensor, Tensor, EncoderState]:
+        """One chunk of some slots, where the network is: samples go there once, in one copy.
+
+        Args:
+            slots: B different slots; their state is read and not changed.
+            samples: (B, N) float32.
+
+        Returns:
+            The slots as row numbers, log-probabilities (B, rows, V) and the new state, all there.
+        """
+        device, calibration = self.module.device, self.module.card.calibration
+        rows = torch.tensor(slots, device=device)
+        heard = torch.from_numpy(samples).to(device)
+        logits, state = self.network.step(heard, self._state.rows(rows))
+        return rows, calibrated(logits, calibration.temperature, calibration.blank_bias), state
 
     def _listen(self, heard: Heard, block: Marginals) -> Heard:
         silent = np.exp(block.log_probs_of(0)) >= BLANK_ROW

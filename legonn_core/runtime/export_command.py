@@ -10,6 +10,7 @@ from pathlib import Path
 from legonn_core.errors import BadConfig, LegonnError
 from legonn_core.interface.reference import ModuleRef
 from legonn_core.modules.registry import find_modules
+from legonn_core.modules.signatures import add_trust, asked_trust
 from legonn_core.runtime.triton_repository import TritonExport, export
 
 HELP = "write a Triton model repository"
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="how far a load stands back behind what is served, 0 to 19",
     )
+    add_trust(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -75,7 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
             threads=arguments.threads,
             load_niceness=arguments.load_niceness,
         )
-        for one in export(store, arguments.triton, options, refs=refs):
+        trust = asked_trust(arguments)
+        for one in export(store, arguments.triton, options, refs=refs, trust=trust):
             print(f"{one.ref}  {'written as' if one.is_new else 'is there as'} {one.name}")
     except (LegonnError, ValueError) as error:
         print(f"legonn modules export: {error}", file=sys.stderr)

@@ -64,10 +64,14 @@ class EngineHost:
         store: Module store.
         slots: Streams of each speech encoder.
         trust: Whose modules may be loaded.
+        device: Where encoders compute. A decoder's token loop is code for CPUs and stays there.
     """
 
-    def __init__(self, store: Path, *, slots: int, trust: Trust = ANYONE) -> None:
+    def __init__(
+        self, store: Path, *, slots: int, trust: Trust = ANYONE, device: str = "cpu"
+    ) -> None:
         self._store, self._slots, self._trust = store, slots, trust
+        self._device = device
         self._engines: dict[ModuleRef, Engine] = {}
         self._isolated: dict[ModuleRef, IsolatedDecoder[int]] = {}
         self._described: dict[ModuleRef, ModuleDescription] = {}
@@ -118,6 +122,8 @@ class EngineHost:
         refuse_too_large(read_card(self._store, ref, self._trust), self._slots, available_bytes())
         module = load_module(self._store, ref, self._trust)
         self._check_partners(module.card)
+        if module.card.kind is not ModuleKind.DECODER:
+            module.network.to(self._device)
         folder = self._store / ref.name / ref.version
         difference = golden.check(module, folder)
         check_bands(module, folder)

@@ -48,10 +48,12 @@ class ServedOptions:
     Attributes:
         slots: Streams of a speech encoder.
         idle_seconds: A slot not used for so long is given back.
+        device: Where an encoder computes.
     """
 
     slots: int = 32
     idle_seconds: float = 60.0
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.slots < 1 or not self.idle_seconds > 0:
@@ -83,7 +85,7 @@ class ServedModule:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._host = EngineHost(store, slots=options.slots)
+        self._host = EngineHost(store, slots=options.slots, device=options.device)
         self._options = options
         self._clock = clock
         self._used: dict[SlotRef, float] = {}

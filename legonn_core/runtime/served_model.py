@@ -41,25 +41,36 @@ class Served:
             self.decoder.close()
 
 
-def load(folder: Path, settings: Mapping[str, str], *, kind: str) -> Served:
+def start(args: Mapping[str, str]) -> Served:
+    """Start what the arguments of Triton's ``initialize`` name.
+
+    Raises:
+        LegonnError: As of ``load``.
+    """
+    parameters = json.loads(args["model_config"])["parameters"]
+    settings = {name: value["string_value"] for name, value in parameters.items()}
+    folder = Path(args["model_repository"], args["model_version"])
+    device = device_of(args["model_instance_kind"], args["model_instance_device_id"])
+    return load(folder, settings, device=device)
+
+
+def load(folder: Path, settings: Mapping[str, str], *, device: str) -> Served:
     """Read, check, warm and start the module of a model folder.
 
     Args:
         folder: Holds ``store``.
         settings: Parameters of the model's configuration.
-        kind: ``CPU`` or ``GPU``.
+        device: ``cpu`` or such as ``cuda:0``; see ``device_of``.
 
     Raises:
         LegonnError: If the module is damaged, is not the one that the configuration was written
             for, or does not compute what it promises.
     """
-    if kind != "CPU":
-        raise BadConfig("the engines of this version run on the CPU; export with --kind cpu")
     niceness = int(settings["LOAD_NICENESS"])
     with ThreadPoolExecutor(
         1, "legonn-loader", initializer=be_served_later, initargs=(niceness,)
     ) as loader:
-        module = loader.submit(_prepared, folder, settings).result()
+        module = loader.submit(_prepared, folder, settings, device).result()
     import torch
 
     from legonn_core.runtime.served_decoder import ServedDecoder
@@ -70,7 +81,17 @@ def load(folder: Path, settings: Mapping[str, str], *, kind: str) -> Served:
     return Served(module, ServedDecoder(module) if is_decoder else None)
 
 
-def _prepared(folder: Path, settings: Mapping[str, str]) -> ServedModule:
+def device_of(kind: str, number: str) -> str:
+    """Torch's name of where a server wants an instance to compute.
+
+    Args:
+        kind: ``CPU`` or ``GPU``.
+        number: Of the GPU.
+    """
+    return f"cuda:{number}" if kind == "GPU" else "cpu"
+
+
+def _prepared(folder: Path, settings: Mapping[str, str], device: str) -> ServedModule:
     """The module, checked and warm."""
     import torch
 
@@ -78,8 +99,10 @@ def _prepared(folder: Path, settings: Mapping[str, str]) -> ServedModule:
     from legonn_core.runtime.served import ServedModule, ServedOptions
 
     torch.set_num_threads(int(settings["THREADS"]))
+    if device != "cpu" and not torch.cuda.is_available():
+        raise BadConfig(f"torch finds no {device} on this server; export with --kind cpu")
     ref = ModuleRef.parse(settings["MODULE"])
-    options = ServedOptions(int(settings["SLOTS"]), float(settings["IDLE_SECONDS"]))
+    options = ServedOptions(int(settings["SLOTS"]), float(settings["IDLE_SECONDS"]), device)
     store = folder / "store"
     module = ServedModule(store, ref, options)
     if write_table(describe(read_card(store, ref))) != json.loads(settings["DESCRIPTION"]):

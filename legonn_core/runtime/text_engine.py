@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from legonn_core.encoders.text import TextEncoder
 from legonn_core.errors import BadText, LegonnError
@@ -72,17 +73,26 @@ class TextEngine:
                 )
         return answers
 
-    @torch.inference_mode()
-    def _forward(self, sentences: Sequence[list[int]]) -> list[Marginals]:
+    def compute(self, sentences: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+        """Sentences of pieces, each at least one, where the network is.
+
+        Returns:
+            Log-probabilities (B, rows, V) and how many rows each has (B,), there.
+        """
+        device, calibration = self.module.device, self.module.card.calibration
         lengths = torch.tensor([len(tokens) for tokens in sentences])
-        padded = torch.zeros(len(sentences), int(lengths.max()), dtype=torch.long)
+        padded = torch.zeros(len(sentences), max(map(len, sentences)), dtype=torch.long)
         for row, tokens in enumerate(sentences):
             padded[row, : len(tokens)] = torch.tensor(tokens)
-        logits, rows = self.network(padded, lengths)
+        logits, rows = self.network(padded.to(device), lengths.to(device))
+        return calibrated(logits, calibration.temperature, calibration.blank_bias), rows
+
+    @torch.inference_mode()
+    def _forward(self, sentences: Sequence[list[int]]) -> list[Marginals]:
+        found, rows = self.compute(sentences)
+        log_probs = found.cpu().numpy()
         card = self.module.card
-        calibration = card.calibration
         shape = self.network.shape
-        log_probs = calibrated(logits, calibration.temperature, calibration.blank_bias).numpy()
         return [
             Marginals.from_dense(
                 values[:count],

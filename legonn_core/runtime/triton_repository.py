@@ -24,6 +24,7 @@ from legonn_core.interface.card import ModuleCard, ModuleKind
 from legonn_core.interface.reference import ModuleRef
 from legonn_core.interface.tables import write_table
 from legonn_core.modules.registry import CARD, describe, read_card
+from legonn_core.modules.signatures import ANYONE, Trust
 from legonn_core.runtime.priority import NICENESS
 from legonn_core.runtime.wire import ANSWER, CALL, MARGINALS, SAMPLES, model_name, parse_model_name
 
@@ -36,7 +37,7 @@ class TritonExport:
     """How modules are to be served.
 
     Attributes:
-        kind: ``cpu`` or ``gpu``.
+        kind: ``cpu`` or ``gpu``: where encoders compute; decoders stay on the CPU.
         gpu: Index of the device when ``kind`` is ``gpu``.
         slots: Streams of a speech encoder. There is one instance of each encoder, since instances
             are processes that do not share state.
@@ -95,7 +96,10 @@ def config_text(card: ModuleCard, options: TritonExport) -> str:
         # Only a step brings samples.
         inputs.append(_tensor(SAMPLES, "FP32", card.chunk.chunk_samples, is_optional=True))
     count = options.decoder_instances if is_decoder else 1
-    device = f" gpus: [ {options.gpu} ]" if options.kind == "gpu" else ""
+    is_on_gpu = options.kind == "gpu" and not is_decoder
+    place = (
+        f"KIND_GPU count: 1 gpus: [ {options.gpu} ]" if is_on_gpu else f"KIND_CPU count: {count}"
+    )
     parameters = {
         "MODULE": str(description.ref),
         "DESCRIPTION": json.dumps(write_table(description)),
@@ -112,7 +116,7 @@ def config_text(card: ModuleCard, options: TritonExport) -> str:
         f"max_batch_size: {0 if is_decoder else options.max_batch}",
         *(f"input [ {tensor} ]" for tensor in inputs),
         *(f"output [ {tensor} ]" for tensor in outputs),
-        f"instance_group [ {{ kind: KIND_{options.kind.upper()} count: {count}{device} }} ]",
+        f"instance_group [ {{ kind: {place} }} ]",
         "model_transaction_policy { decoupled: true }" if is_decoder else "dynamic_batching { }",
         *(
             f"parameters [ {{ key: {_quoted(key)} value: {{ string_value: {_quoted(value)} }} }} ]"
@@ -160,7 +164,12 @@ def model_source() -> Path:
 
 
 def export(
-    store: Path, folder: Path, options: TritonExport, *, refs: Iterable[ModuleRef]
+    store: Path,
+    folder: Path,
+    options: TritonExport,
+    *,
+    refs: Iterable[ModuleRef],
+    trust: Trust = ANYONE,
 ) -> list[Exported]:
     """Write a repository, or add to one; models that are there stay, but for their settings.
 
@@ -169,6 +178,8 @@ def export(
         folder: The repository; made if it is missing.
         options: How the modules are to be served.
         refs: The versions.
+        trust: Whose modules may be written. Who writes a repository is trusted by its server,
+            which runs what is there: this is the door.
 
     Raises:
         UnknownModule: If the store has no such version.
@@ -177,7 +188,7 @@ def export(
     folder.mkdir(parents=True, exist_ok=True)
     found = []
     for ref in refs:
-        card = read_card(store, ref)
+        card = read_card(store, ref, trust)
         name = model_name(describe(card))
         is_new = not _is_there(store, ref, folder / name)
         if is_new:

@@ -230,4 +230,4 @@ def test_a_module_that_is_not_what_its_configuration_says_is_refused(tiny_store,
         "DESCRIPTION": "{}",
     }
     with pytest.raises(BadModule, match="export it again"):
-        load(tmp_path, settings, kind="CPU")
+        load(tmp_path, settings, device="cpu")

@@ -78,7 +78,7 @@ def test_a_repository_holds_all_that_a_model_needs(tiny_store, tmp_path):
         assert (folder / "1/model.py").read_text() == model_source().read_text()
         config = (folder / "config.pbtxt").read_text()
         names = ("MODULE", "DESCRIPTION", "SLOTS", "IDLE_SECONDS", "THREADS", "LOAD_NICENESS")
-        served = load(folder / "1", {name: parameter(config, name) for name in names}, kind="CPU")
+        served = load(folder / "1", {name: parameter(config, name) for name in names}, device="cpu")
         assert served.module.description.ref == one.ref
         assert (served.decoder is not None) == (one.ref == DECODER)
         served.close()
