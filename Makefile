@@ -153,6 +153,11 @@ test-triton: $(TRITON)/.installed ## contract, swap, chaos and scrape suites on 
 	PATH="$(abspath $(TOOLS)):$$PATH" TRITON_REQUIRED=1 $(PY) -m pytest -m triton --timeout 300 \
 	    tests/contract tests/chaos tests/deploy/test_prometheus_triton.py
 
+.PHONY: chaos-triton
+chaos-triton: $(TRITON)/.installed ## faults in rounds and swaps in a row on Triton: [ROUNDS=20 SWAPS=50 SEED=N]
+	TRITON_REQUIRED=1 ROUNDS=$(or $(ROUNDS),20) SWAPS=$(or $(SWAPS),50) SEED=$(or $(SEED),0) \
+	    $(PY) -m pytest -s -m triton tests/chaos/test_triton_faults.py tests/chaos/test_triton_swap.py
+
 demo: ## start a server, caption a recording live, translate two sentences, leave
 	$(RUN) $(PY) -m legonn_server.demo
 

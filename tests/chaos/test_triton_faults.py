@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from tests.support.triton import Heard, Servers, gateway_over, listen, recording
 pytestmark = [pytest.mark.triton, pytest.mark.timeout(600)]
 
 NUM_STREAMS = 4
+ROUNDS = int(os.environ.get("ROUNDS", "2"))
+SEED = int(os.environ.get("SEED", "0")) or random.randrange(1, 1 << 30)
 HASTY = {"probe_interval_seconds": 0.5, "probe_timeout_seconds": 6.0, "silence_seconds": 6.0}
 """Quick to notice: a false alarm costs a replay, which these tests must survive as well."""
 
@@ -147,6 +150,25 @@ async def test_streams_go_on_elsewhere_without_a_word_lost(triton_servers, refer
             fault.heal()
     await expect(reference, found)
     assert sum(heard.replays for heard in found) > 0, "nobody met the fault"
+
+
+async def test_faults_in_rounds_change_no_word(triton_servers, reference):
+    """One gateway, and a fault drawn for every round; the streams of each say what they should."""
+    dice = random.Random(SEED)
+    options = triton_servers.options(**HASTY, wait_seconds=240.0)
+    backend = TritonBackend(options)
+    async with gateway_over(backend) as address:
+        for number in range(ROUNDS):
+            await all_up(backend, triton_servers)
+            name = dice.choice(sorted(faults(triton_servers)))
+            print(f"round {number} of seed {SEED}: {name}")
+            fault = faults(triton_servers)[name]
+            try:
+                found = await heard_through(address, fault)
+            finally:
+                fault.heal()
+            await expect(reference, found)
+            assert sum(heard.replays for heard in found) > 0, "nobody met the fault"
 
 
 async def test_a_wire_that_is_cut_is_left_and_taken_up_again(triton_servers, reference):

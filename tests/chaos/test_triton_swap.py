@@ -29,7 +29,7 @@ from legonn_server.config.settings import ServerSettings, Settings
 from legonn_server.routing import routes_file
 from legonn_server.routing.routes import Route
 from legonn_server.routing.swap import DrainRule, VersionState
-from legonn_server.routing.trials import CanaryPlan
+from legonn_server.routing.trials import CanaryBands, CanaryPlan
 from legonn_server.session.policy import DecodingPolicy
 from tests.support.gateway import broken_promises
 from tests.support.swapping import (
@@ -244,7 +244,15 @@ async def test_a_version_that_goes_out_of_bands_on_trial_is_given_up(gateway, st
     modules = gateway.services.modules
     await modules.load(BLIND)
     route = modules.table.find(SPEECH_KEY)
-    plan = CanaryPlan(BLIND, DECODER, steps=(50, 100), hold_seconds=600.0, min_segments=8)
+    blanks_alone = CanaryBands(max_error_percent=100.0, max_latency_ratio=1e9)
+    plan = CanaryPlan(
+        BLIND,
+        DECODER,
+        steps=(50, 100),
+        hold_seconds=600.0,
+        min_segments=8,
+        bands=blanks_alone,
+    )
     modules.set_route(SPEECH_KEY, Route(route.encoder, route.decoder, canary=plan), expected=0)
     served = set()
     async with asyncio.timeout(PATIENCE_S):
