@@ -96,11 +96,13 @@ protos: ## write the stubs of protos/legonn/v1
 protos-check: ## fail if the committed stubs are not what the protos give
 	$(PY) protos/generate.py --check
 
-docs: ## write docs/metrics.md from the declared metrics
+docs: ## write docs/metrics.md and docs/behaviour.md from the code
 	$(FIND_PACKAGES) $(PY) -m legonn_server.telemetry.reference
+	$(FIND_PACKAGES) $(PY) -m legonn_server.config.reference
 
-docs-check: ## fail if docs/metrics.md is not what the code gives
+docs-check: ## fail if docs/metrics.md or docs/behaviour.md is not what the code gives
 	$(FIND_PACKAGES) $(PY) -m legonn_server.telemetry.reference --check
+	$(FIND_PACKAGES) $(PY) -m legonn_server.config.reference --check
 
 serve: ## start the server on 127.0.0.1:50051 with ./modules
 	$(BIN)/legonn serve

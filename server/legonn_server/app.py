@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
 from legonn import __version__
 from legonn_core.errors import BadConfig
+from legonn_server.access.tenants import Tenants
 from legonn_server.backends.embedded import EmbeddedBackend
 from legonn_server.backends.protocol import Backend
 from legonn_server.building import build_backend, build_reconciler, build_rehearsal
@@ -100,6 +101,7 @@ class Gateway:
             decoding=settings.decoding,
             text=settings.text,
             cache=settings.cache,
+            tenants=Tenants(self.doorkeeper.quota),
             reconciler=self._reconciler,
             tracing=build_tracing(settings.traces, __version__),
         )
@@ -123,7 +125,11 @@ class Gateway:
         await self._health.set_backend(is_up=False)
         host, _ = split_address(self._settings.server.listen)
         self._server = build_server(
-            self.services, self._health, self.doorkeeper, has_reflection=host in LOOPBACK
+            self.services,
+            self._health,
+            self.doorkeeper,
+            self._settings.transport,
+            has_reflection=host in LOOPBACK,
         )
         listen = self._settings.server.listen
         try:

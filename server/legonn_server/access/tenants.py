@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from legonn_core.errors import TenantAudio, TenantCharacters, TenantStreams
+from legonn_server.access.identity import Priority
 from legonn_server.access.quota import TenantQuota, TokenBucket
 
 _REST_S = 120.0
@@ -44,6 +45,10 @@ class Tenants:
         """Calls that the tenant has open."""
         account = self._accounts.get(tenant)
         return account.num_open if account else 0
+
+    def is_bulk(self, tenant: str) -> bool:
+        """Whether the tenant leaves the last places to others."""
+        return self._quota_of(tenant).priority is Priority.BULK
 
     def enter(self, tenant: str, *, now: float) -> None:
         """Open a call.
@@ -100,12 +105,16 @@ class Tenants:
     def take_audio(self, tenant: str, seconds: float, *, now: float) -> float:
         """Note audio that came; gives the seconds to wait before more of it is read."""
         account = self._account(tenant, now)
+        if not account.audio.rate:
+            return 0.0
         account.audio = account.audio.taken(seconds, now)
         return account.audio.wait_s(0.0, now)
 
     def take_characters(self, tenant: str, count: int, *, now: float) -> float:
         """Note text that came; gives the seconds to wait before more of it is read."""
         account = self._account(tenant, now)
+        if not account.characters.rate:
+            return 0.0
         account.characters = account.characters.taken(count, now)
         return account.characters.wait_s(0.0, now)
 

@@ -28,6 +28,7 @@ from legonn_server.backends.module_trust import ModuleTrust
 from legonn_server.backends.triton_options import TritonOptions
 from legonn_server.gateway.doorkeeper import AccessOptions
 from legonn_server.gateway.response_cache import CacheLimits
+from legonn_server.gateway.server import TransportLimits
 from legonn_server.gateway.services import CallLimits
 from legonn_server.gateway.tls import TlsFiles
 from legonn_server.gateway.web.policy import WebLimits
@@ -122,6 +123,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     traces: TraceOptions = TraceOptions()
     admission: AdmissionLimits = AdmissionLimits()
+    transport: TransportLimits = TransportLimits()
     limits: CallLimits = CallLimits()
     web: WebLimits = WebLimits()
     swap: DrainRule = DrainRule()

@@ -28,6 +28,7 @@ from legonn_server.gateway.decoding.decoder import AudioDecoder
 from legonn_server.gateway.decoding.formats import Container
 from legonn_server.gateway.services import Services
 from legonn_server.gateway.stream import StreamRunner
+from legonn_server.gateway.tolls import SMALL_MESSAGE_BYTES, SMALL_MESSAGE_MS
 from legonn_server.session import commands as c
 from legonn_server.session import events as e
 from legonn_server.session.machine import SessionMachine
@@ -47,12 +48,15 @@ class Call:
         self.input_rate = 0
         self.session_id = ""
         self._decoder: AudioDecoder | None = None
+        self.toll = services.toll()
+        self._owed_s = 0.0
         self.machine = SessionMachine(services.decoding)
         self.runner = StreamRunner(
             self.machine,
             services.workers,
             find_pair=lambda: services.modules.find(self.config.key, session_id=self.session_id),
             max_pending_s=services.limits.max_pending_seconds,
+            max_unsent=services.limits.max_unsent_answers,
             present=lambda one: self.config.style.apply(one),
         )
 
@@ -144,11 +148,16 @@ class Call:
                     case "audio" if self._decoder is not None:
                         async for samples in self._decoded(self._decoder, request.audio):
                             yield samples
+                        await self._pay(len(request.audio.content) / SMALL_MESSAGE_BYTES)
                     case "audio":
+                        received = self.num_received
                         yield self._audio(request.audio)
+                        brought_ms = (self.num_received - received) * 1_000 / (self.input_rate or 1)
+                        await self._pay(brought_ms / SMALL_MESSAGE_MS)
                     case "control":
                         for event in self._control(request.control.action):
                             yield event
+                        await self._pay(0.0)
                     case _:
                         raise ProtocolViolation("a message with neither config, audio nor control")
             if self._decoder is not None:
@@ -156,6 +165,11 @@ class Call:
                     yield samples
             for event in self.flush():
                 yield event
+
+    async def _pay(self, share: float) -> None:
+        """Read on when what the last message cost is paid; ``share`` is what it brought."""
+        owed_s, self._owed_s = self._owed_s, 0.0
+        await self.toll.pay(owed_s, "audio", share=share)
 
     async def _open_decoder(self, stack: AsyncExitStack) -> None:
         encoding = self.config.encoding
@@ -221,7 +235,9 @@ class Call:
         """Input samples as an event at the model's rate."""
         if self._input is None:
             raise InternalFault("audio was fed before its rate was known")
-        self.services.workers.metrics.audio_received.inc(len(samples) / self.input_rate)
+        seconds = len(samples) / self.input_rate
+        self.services.workers.metrics.audio_received.inc(seconds)
+        self._owed_s = self.toll.note_audio(seconds)
         return [e.AudioReceived(self._input.feed(samples))]
 
     def flush(self) -> list[e.Event]:

@@ -40,6 +40,9 @@ class Outbox(Generic[T]):
         self._waiting.append(command)
         self._is_filled.set()
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     def clear(self) -> None:
         """Forget what waits."""
         self._waiting.clear()

@@ -36,7 +36,10 @@ class Recognition:
         return self._services.tracing.call(name, current_request_id.get())
 
     def _enter(self) -> AbstractContextManager[None]:
-        return entered(self._services.speech_admission, self._services.workers.metrics, SPEECH)
+        services = self._services
+        return entered(
+            services.speech_admission, services.workers.metrics, SPEECH, tenants=services.tenants
+        )
 
     async def whole(self, request: pb.RecognizeRequest) -> pb.RecognizeResponse:
         """One whole recording.
@@ -72,6 +75,7 @@ class Recognition:
             metrics.sessions_active.track_inprogress(),
         ):
             call = Call(self._services)
+            call.toll.require_audio()
             self._services.runners.add(call.runner)
             try:
                 await call.runner.run(call.events(requests), Writer(call, write).emit)
@@ -85,6 +89,7 @@ class Recognition:
         call = Call(self._services)
         call.configure(request.config, is_whole=True)
         samples = await call.read_whole(request.audio)
+        call.toll.require_audio(len(samples) / call.input_rate)
         segments: list[pb.RecognitionFinal] = []
 
         async def events() -> AsyncIterator[e.Event]:

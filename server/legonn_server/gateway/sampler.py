@@ -52,6 +52,7 @@ class Sampler:
             ring_bytes += runner.ring_bytes
             num_segments += runner.has_segment
             metrics.stream_lag.observe(runner.backlog_s)
+            metrics.unsent_answers.observe(runner.num_unsent)
         metrics.ring_bytes.set(ring_bytes)
         metrics.segments_active.set(num_segments)
 

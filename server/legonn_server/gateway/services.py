@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from legonn_server.access.quota import TenantQuota
+from legonn_server.access.tenants import Tenants
 from legonn_server.gateway.decoding.decoder import Decoders
 from legonn_server.gateway.response_cache import CacheLimits
 from legonn_server.gateway.sessions import Sessions
 from legonn_server.gateway.stream import StreamRunner, Workers
 from legonn_server.gateway.text_runner import TextRunner
+from legonn_server.gateway.tolls import Toll
 from legonn_server.pools.module_manager import ModuleManager
 from legonn_server.pools.reconciler import Reconciler
 from legonn_server.routing.admission import Admission
@@ -31,6 +34,10 @@ class CallLimits:
         max_texts: Texts in one call.
         max_text_concurrency: Sentences of one call at work at once.
         unary_seconds: Longest unary call.
+        small_messages_per_second: Messages of a stream that bring less than 10 ms of audio, 16
+            characters or 32 bytes of a file; above it the stream is read more slowly.
+        max_unsent_answers: Answers that wait for a caller who does not read; a stream above it ends
+            with QUEUE_FULL.
     """
 
     max_message_bytes: int = 1 << 20
@@ -41,6 +48,8 @@ class CallLimits:
     max_texts: int = 256
     max_text_concurrency: int = 8
     unary_seconds: float = 300.0
+    small_messages_per_second: float = 100.0
+    max_unsent_answers: int = 1_000
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
@@ -59,6 +68,7 @@ class Services:
         sessions: Which stream holds which session.
         decoders: Read compressed audio, apart from this process.
         tracing: Traces calls, if anybody wants that.
+        tenants: What each tenant has open and has used.
     """
 
     modules: ModuleManager
@@ -76,6 +86,12 @@ class Services:
     sessions: Sessions = field(default_factory=Sessions)
     decoders: Decoders = field(default_factory=Decoders)
     tracing: Tracing = field(default_factory=Tracing)
+    tenants: Tenants = field(default_factory=lambda: Tenants(lambda _: TenantQuota()))
+
+    def toll(self) -> Toll:
+        """The account of a call that begins now."""
+        rate = self.limits.small_messages_per_second
+        return Toll(self.tenants, self.workers.metrics, small_messages_per_second=rate)
 
     def drain(self, *, grace_s: float) -> None:
         """Let nobody in, and hand on open streams as their segments end."""

@@ -42,6 +42,7 @@ from legonn_server.telemetry.traces import current_trace
 
 Emit = Callable[[c.Command], Awaitable[None]]
 _WORK = (c.OpenSlot, c.EncodeChunk, c.DecodeSegment, c.CloseSlot)
+_MAX_FLUSHES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class StreamRunner:
         workers: Who does the work.
         find_pair: The modules for a new segment, by the routes of that moment.
         max_pending_s: Audio that may wait before the reader stops.
+        max_unsent: Answers that may wait for a caller who does not read.
         present: What is shown of a hypothesis.
     """
 
@@ -81,6 +83,7 @@ class StreamRunner:
         *,
         find_pair: Callable[[], Pair],
         max_pending_s: float,
+        max_unsent: int = 1_000,
         present: Callable[[DecodedText], DecodedText] = lambda one: one,
     ) -> None:
         self._machine = machine
@@ -89,7 +92,7 @@ class StreamRunner:
         self._max_pending_s = max_pending_s
         self._present = present
         self._work: asyncio.Queue[c.Command] = asyncio.Queue()
-        self._outbox: Outbox[c.Command] = Outbox()
+        self._outbox: Outbox[c.Command] = Outbox(max_unsent)
         self._credit = asyncio.Event()
         self._slots: set[SlotRef] = set()
         self._pinned: tuple[int, Pair] | None = None
@@ -100,7 +103,8 @@ class StreamRunner:
         self._has_partials = False
         self._is_shown = False
         self._final_asked = 0.0
-        self._flushed_at: deque[float] = deque()
+        # Of flushes whose finals are to come; those that find nothing to end have none.
+        self._flushed_at: deque[float] = deque(maxlen=_MAX_FLUSHES)
         self._arrivals = Arrivals()
         self._guard = PromiseGuard()
         self._tail_words = TailWords(workers.metrics)
@@ -109,6 +113,11 @@ class StreamRunner:
     def backlog_s(self) -> float:
         """Seconds of audio received and not yet given to the encoder."""
         return self._machine.backlog_s
+
+    @property
+    def num_unsent(self) -> int:
+        """Answers that wait for the caller to read."""
+        return len(self._outbox)
 
     @property
     def ring_bytes(self) -> int:
@@ -190,7 +199,10 @@ class StreamRunner:
                     self._has_partials = wished
             self._guard.hear(event)
             self._receive(event)
-            while self._machine.backlog_s > self._max_pending_s:
+            while (
+                self._machine.backlog_s > self._max_pending_s
+                or self._machine.num_marks > _MAX_FLUSHES
+            ):
                 self._credit.clear()
                 await self._credit.wait()
         self._receive(e.InputEnded())

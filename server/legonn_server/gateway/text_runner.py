@@ -38,6 +38,7 @@ class TextRunner:
         read: Translates the text of a command.
         find_pair: The modules for a new segment, by the routes of that moment.
         max_pending: Characters that may wait for their final before the reader stops.
+        max_unsent: Answers that may wait for a caller who does not read.
         is_retired: Whether one of some module versions left memory.
         on_broken: Told each promise that an answer would have broken.
     """
@@ -49,6 +50,7 @@ class TextRunner:
         read: Read,
         find_pair: Callable[[], Pair],
         max_pending: int,
+        max_unsent: int = 1_000,
         is_retired: Callable[..., bool] = lambda *_: False,
         on_broken: Callable[[Promise], None] = lambda _: None,
     ) -> None:
@@ -59,7 +61,7 @@ class TextRunner:
         self._is_retired = is_retired
         self._on_broken = on_broken
         self._guard = TextPromiseGuard()
-        self._outbox: Outbox[t.TextCommand] = Outbox()
+        self._outbox: Outbox[t.TextCommand] = Outbox(max_unsent)
         self._changed = asyncio.Event()
         self._calls: dict[int, asyncio.Task[None]] = {}
         self._group = asyncio.TaskGroup()

@@ -15,6 +15,7 @@ from legonn_server.gateway.sentence import SentenceReader, SentenceWishes
 from legonn_server.gateway.services import Services
 from legonn_server.gateway.text_call import TextCall, item_status, text_call
 from legonn_server.gateway.text_runner import TextRunner
+from legonn_server.gateway.tolls import SMALL_MESSAGE_CHARACTERS
 from legonn_server.pools.module_manager import Pair
 from legonn_server.routing.sentences import sentence_end
 from legonn_server.session import events as e
@@ -35,6 +36,7 @@ class TextStream:
         self._services = services
         self._reader = reader
         self._write = write
+        self._toll = services.toll()
         self._call: TextCall | None = None
         self._names: dict[int, dict[str, str]] = {}
         self._session_id = f"s-{uuid.uuid4().hex}"
@@ -47,6 +49,7 @@ class TextStream:
             find_pair=lambda: services.modules.find(self.call.key, session_id=self._session_id),
             is_retired=services.workers.pins.are_retired,
             max_pending=services.limits.max_text_characters,
+            max_unsent=services.limits.max_unsent_answers,
             on_broken=lambda one: services.workers.metrics.invariant_violations.labels(
                 one.value
             ).inc(),
@@ -61,6 +64,7 @@ class TextStream:
 
     async def run(self, requests: AsyncIterator[pb.StreamingTranslateRequest]) -> None:
         """Live until the stream ends."""
+        self._toll.require_characters()
         await self.runner.run(self._events(requests), self._emit)
 
     # --- input
@@ -75,6 +79,10 @@ class TextStream:
                 case "input":
                     for event in self._input(request.input):
                         yield event
+                    count = len(request.input.text)
+                    owed_s = self._toll.note_characters(count)
+                    share = count / SMALL_MESSAGE_CHARACTERS
+                    await self._toll.pay(owed_s, "characters", share=share)
                 case _:
                     raise ProtocolViolation("a message with neither config nor input")
 

@@ -63,6 +63,10 @@ class TranslationService(pb_grpc.TranslationServiceServicer):
         if len(request.texts) > limits.max_texts:
             raise LimitExceeded(f"{len(request.texts)} texts; at most {limits.max_texts} in a call")
         with self._traced("Translate"), self._enter():
+            toll = self._services.toll()
+            count = sum(map(len, request.texts))
+            toll.require_characters(count)
+            toll.note_characters(count)
             pair = self._services.modules.find(call.key, session_id=current_request_id.get())
             try:
                 async with asyncio.timeout(limits.unary_seconds), asyncio.TaskGroup() as group:
@@ -103,7 +107,10 @@ class TranslationService(pb_grpc.TranslationServiceServicer):
         return self._services.tracing.call(name, current_request_id.get())
 
     def _enter(self) -> AbstractContextManager[None]:
-        return entered(self._services.text_admission, self._services.workers.metrics, TEXT)
+        services = self._services
+        return entered(
+            services.text_admission, services.workers.metrics, TEXT, tenants=services.tenants
+        )
 
     async def item(
         self, text: str, call: TextCall, pair: Pair, busy: asyncio.Semaphore

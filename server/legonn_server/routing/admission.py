@@ -15,13 +15,21 @@ class AdmissionLimits:
 
     Attributes:
         max_streams: Speech calls, which hold an encoder slot each; as many text calls beside them.
+        bulk_share: Part of the places that callers of priority bulk may take; at least one.
     """
 
     max_streams: int = 32
+    bulk_share: float = 0.75
 
     def __post_init__(self) -> None:
         if self.max_streams < 1:
             raise ValueError("max_streams must be at least 1")
+        if not 0 < self.bulk_share <= 1:
+            raise ValueError("bulk_share lies above 0 and up to 1")
+
+    def places(self, *, is_bulk: bool) -> int:
+        """How many may be taken, by all together, when one more comes."""
+        return max(1, int(self.max_streams * self.bulk_share)) if is_bulk else self.max_streams
 
 
 class Admission:
@@ -41,8 +49,11 @@ class Admission:
         self._refusal = ModuleDraining("the server is about to stop and takes no new calls")
 
     @contextmanager
-    def enter(self) -> Iterator[None]:
+    def enter(self, *, is_bulk: bool = False) -> Iterator[None]:
         """Hold a place for the length of a ``with`` block.
+
+        Args:
+            is_bulk: The caller leaves the last places to others.
 
         Raises:
             AdmissionRefused: If all places are taken.
@@ -50,10 +61,10 @@ class Admission:
         """
         if self._refusal is not None:
             raise self._refusal
-        if self.num_open >= self._limits.max_streams:
-            raise AdmissionRefused(
-                f"all {self._limits.max_streams} places are taken; try again later"
-            )
+        places = self._limits.places(is_bulk=is_bulk)
+        if self.num_open >= places:
+            whose = " for priority bulk" if is_bulk else ""
+            raise AdmissionRefused(f"all {places} places{whose} are taken; try again later")
         self.num_open += 1
         try:
             yield

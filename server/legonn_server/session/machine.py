@@ -87,6 +87,11 @@ class SessionMachine:
         return self._segment is not None and bool(self._segment.deadly)
 
     @property
+    def num_marks(self) -> int:
+        """Flushes and the like that wait for the audio before them."""
+        return len(self._marks)
+
+    @property
     def backlog_s(self) -> float:
         """Audio received and not yet given to the encoder: what backpressure is measured by."""
         fed = self._segment.fed if self._segment else 0

@@ -91,7 +91,8 @@ class PromiseGuard:
                 self.sample_rate = rate
             case e.AudioReceived(samples):
                 self._received += len(samples)
-            case e.Flushed() if self._received:
+            # A flush behind the last final asks for nothing: all before it is answered.
+            case e.Flushed() if self._received > self._end_sample:
                 self._flushes.append(self._received)
 
     def broken(self, command: c.Command) -> Promise | None:

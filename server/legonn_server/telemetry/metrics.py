@@ -70,6 +70,9 @@ class Metrics:
         self.connections_closed = self._counter(
             "connections_closed", "HTTP connections cut before a request, by cause.", "cause"
         )
+        self.held_back = self._counter(
+            "held_back_seconds", "Time for which callers were read more slowly, by cause.", "kind"
+        )
         self.access_reloads = self._counter(
             "access_reloads",
             "Changed access files and certificates, by what came of it.",
@@ -106,6 +109,11 @@ class Metrics:
             "final_latency", "From the end of a segment to its final."
         )
         self.flush_latency = self._seconds("flush_latency", "From a flush to the final it asked.")
+        self.unsent_answers = self._histogram(
+            "unsent_answers",
+            "Answers that wait for a caller to read: one look a second at each stream.",
+            buckets=COUNT_BUCKETS,
+        )
         self.stream_lag = self._seconds(
             "stream_lag",
             "Audio received and not yet processed, of every stream, looked at once a second.",
