@@ -78,6 +78,12 @@ experiment-store: ## work/store: the shipped modules, and room for what experime
 swap-matrix-synthetic: ## LegoNN's claims on a made-up language, trained from seeds in two minutes
 	OMP_NUM_THREADS=1 $(PY) -m legonn_core.evaluate swap --synthetic
 
+.PHONY: test-hostile
+test-hostile: ## attacks of every kind beside live streams, and what those feel of it: OUT=FILE (minutes)
+	@mkdir -p work
+	OMP_NUM_THREADS=1 $(FIND_PACKAGES) $(PY) -m tests.hostile.run \
+	    "$(or $(OUT),work/hostile.json)" $(or $(SECONDS),8)
+
 test-noise: ## ten minutes each of silence, hiss, rumble and music give no words (an hour)
 	NOISE_SECONDS=600 $(PY) -m pytest -q tests/simulation/test_noise.py
 

@@ -129,6 +129,7 @@ class Gateway:
             self._health,
             self.doorkeeper,
             self._settings.transport,
+            max_streams=self._settings.admission.max_streams,
             has_reflection=host in LOOPBACK,
         )
         listen = self._settings.server.listen

@@ -102,8 +102,8 @@ async def test_characters_are_counted_over_both_kinds_of_translation(quotas):
 
 
 async def test_a_stream_above_the_quota_is_held_back_and_whole(quotas):
-    async with running(access=quotas(audio_seconds_per_minute=90)) as server:
-        messages = [first(), *chunked(linear16(np.tile(two_utterances(), 6)))]
+    async with running(access=quotas(audio_seconds_per_minute=36)) as server:
+        messages = [first(), *chunked(linear16(np.tile(two_utterances(), 2)))]
         call = server.speech.StreamingRecognize(iter(messages), metadata=bearer("lk_acme"))
         throttled = texts([one async for one in call])
         held_s = server.gateway.metrics.held_back.labels("audio")._value.get()
@@ -132,10 +132,11 @@ async def test_bulk_leaves_the_last_places_to_others(quotas):
 
 
 async def test_crumbs_are_held_back_and_change_no_word():
-    limits = CallLimits(small_messages_per_second=100.0)
+    limits = CallLimits(small_messages_per_second=1.0)
     async with running(limits=limits) as server:
         content = linear16(tone(0.025))
-        crumbs = [audio(content[at : at + 2]) for at in range(0, len(content), 2)]
+        crumbs = [*map(audio, (content[:2], content[2:4], content[4:6], content[6:8]))]
+        crumbs.append(audio(content[8:]))
         whole = [first(), *chunked(linear16(tone(1.0)))]
         expected = texts(await streamed(server.speech, [*whole, audio(content)]))
         assert texts(await streamed(server.speech, [*whole, *crumbs])) == expected
@@ -143,9 +144,9 @@ async def test_crumbs_are_held_back_and_change_no_word():
 
 
 async def test_a_flood_of_flushes_is_held_back():
-    limits = CallLimits(small_messages_per_second=100.0)
+    limits = CallLimits(small_messages_per_second=1.0)
     async with running(limits=limits) as server:
-        flood = [control(pb.CONTROL_ACTION_FLUSH)] * 400
+        flood = [control(pb.CONTROL_ACTION_FLUSH)] * 4
         answers = await streamed(server.speech, [first(), audio(linear16(tone(1.0))), *flood])
         assert answers[-1].HasField("summary")
         assert server.gateway.metrics.held_back.labels("small_messages")._value.get() > 0.0

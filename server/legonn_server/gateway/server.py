@@ -33,6 +33,9 @@ class TransportLimits:
     Attributes:
         max_request_bytes: Largest message on the wire, before it is read.
         max_metadata_bytes: Headers of one call together; a token fits into 8 KiB.
+        max_calls: Calls open at once, refused ones among them; 0 is 64 more than both kinds of
+            ``admission.max_streams`` together. Further ones are refused before they are looked at,
+            so that a flood of calls that are cancelled at once (rapid reset) piles up no work.
         max_calls_per_connection: Calls open at once on one connection; further ones wait at the
             caller.
         max_connections: Connections at once; further ones are closed.
@@ -43,6 +46,7 @@ class TransportLimits:
 
     max_request_bytes: int = 4 << 20
     max_metadata_bytes: int = 16 << 10
+    max_calls: int = 0
     max_calls_per_connection: int = 1_000
     max_connections: int = 10_000
     handshake_seconds: float = 10.0
@@ -51,8 +55,10 @@ class TransportLimits:
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
-            if getattr(self, name) <= 0:
+            if getattr(self, name) <= 0 and name != "max_calls":
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        if self.max_calls < 0:
+            raise ValueError("max_calls must not be negative")
 
     def options(self) -> tuple[tuple[str, int], ...]:
         """The same in the library's words."""
@@ -80,9 +86,19 @@ def build_server(
     doorkeeper: Doorkeeper,
     limits: TransportLimits,
     *,
+    max_streams: int,
     has_reflection: bool,
 ) -> grpc.aio.Server:
-    """A server that is not started and has no port yet."""
+    """A server that is not started and has no port yet.
+
+    Args:
+        services: What the handlers share.
+        health: What the health service says.
+        doorkeeper: Decides who may call.
+        limits: What is taken of connections.
+        max_streams: Calls of each kind that admission lets in.
+        has_reflection: Whether the contract can be asked for.
+    """
     metrics = services.workers.metrics
     server = grpc.aio.server(
         interceptors=(
@@ -92,6 +108,7 @@ def build_server(
             ReadingInterceptor(),
         ),
         options=limits.options(),
+        maximum_concurrent_rpcs=limits.max_calls or 2 * max_streams + 64,
     )
     speech_service_pb2_grpc.add_SpeechServiceServicer_to_server(SpeechService(services), server)
     translation_service_pb2_grpc.add_TranslationServiceServicer_to_server(
