@@ -32,6 +32,7 @@ from legonn.v1 import speech_service_pb2 as pb
 from legonn.v1 import speech_service_pb2_grpc as pb_grpc
 from legonn_server.gateway.web.bridge import PROTOCOL
 from tests.hostile import http2
+from tests.hostile.connections import half_open, over, slow_loris
 from tests.support.gateway import audio, first, linear16, tone
 
 ATTACKER, ADMIN, GREEDY = "lk_attacker", "lk_admin", "lk_greedy"
@@ -44,59 +45,6 @@ Attack = Callable[[str, str, float], Awaitable[Counter[str]]]
 def bearer(key: str) -> tuple[tuple[str, str], ...]:
     """The metadata that bring a key."""
     return (("authorization", f"Bearer {key}"),)
-
-
-def over(end: float) -> bool:
-    """Whether the time is up."""
-    return time.monotonic() >= end
-
-
-async def _connections(address: str, first_bytes: bytes, seconds: float) -> Counter[str]:
-    """Connections that say little and stay, from an address of their own; closed ones anew."""
-    host, port = address.rsplit(":", 1)
-    end = time.monotonic() + seconds
-    done: Counter[str] = Counter()
-
-    async def one() -> None:
-        while not over(end):
-            try:
-                reader, writer = await asyncio.open_connection(
-                    host, int(port), local_addr=("127.0.0.9", 0)
-                )
-            except OSError:
-                done["refused"] += 1
-                await asyncio.sleep(0.2)
-                continue
-            done["opened"] += 1
-            with contextlib.suppress(OSError, TimeoutError):
-                async with asyncio.timeout(max(0.1, end - time.monotonic())):
-                    writer.write(first_bytes)
-                    while not reader.at_eof():
-                        if first_bytes:
-                            writer.write(b"x")
-                            await writer.drain()
-                        with contextlib.suppress(TimeoutError):
-                            async with asyncio.timeout(1.0):
-                                if not await reader.read(1_000):
-                                    done["closed by the server"] += 1
-                                    break
-            writer.close()
-            await asyncio.sleep(0.05)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(200):
-            group.create_task(one())
-    return done
-
-
-async def slow_loris(_: str, web: str, seconds: float) -> Counter[str]:
-    """Two hundred requests whose headers never end, a byte a second."""
-    return await _connections(web, b"GET / HTTP/1.1\r\nhost: localhost\r\nx-a: ", seconds)
-
-
-async def half_open(rpc: str, _: str, seconds: float) -> Counter[str]:
-    """Two hundred connections to the gRPC port that never speak HTTP/2."""
-    return await _connections(rpc, b"", seconds)
 
 
 async def opens_and_cancels(rpc: str, _: str, seconds: float) -> Counter[str]:
