@@ -123,6 +123,18 @@ def test_the_clip_is_captioned_and_its_files_parse(window: Browser, server: Serv
     check_quiet(window, server)
 
 
+def test_nothing_is_lost_with_the_server(tmp_path: Path, window: Browser):
+    """It writes SRT and VTT; without it a sentence says so, and the page writes what it can."""
+    with ServerProcess() as server:
+        window.open(server.page)
+        choose_file(window, recording(tmp_path, talk(1)))
+        window.wait_for_state("ended")
+    window.click("save-vtt")
+    window.wait_for("return document.getElementById('notice').textContent.includes('TXT and JSON')")
+    assert window.saved("txt").split() == window.text().split() != []
+    assert json.loads(window.saved("json"))["segments"]
+
+
 def test_speech_goes_on_after_stop_and_start(
     tmp_path: Path, window: Browser, server: ServerProcess
 ):

@@ -18,21 +18,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from legonn.v1 import module_service_pb2 as modules_pb
 from legonn.v1 import translation_service_pb2 as text_pb
-from legonn_core.errors import BadText, LimitExceeded, NotFound
+from legonn_core.errors import BadText, NotFound
 from legonn_server.gateway.doorkeeper import Doorkeeper
 from legonn_server.gateway.interceptors.web import Endpoint, error_response
 from legonn_server.gateway.modules import ModuleService
 from legonn_server.gateway.services import Services
 from legonn_server.gateway.translation import TranslationService
 from legonn_server.gateway.web.access import Access, Tickets
-from legonn_server.gateway.web.arriving import arriving
+from legonn_server.gateway.web.body import body_of
 from legonn_server.gateway.web.bridge import Bridge
+from legonn_server.gateway.web.caption_files import CaptionFiles
 from legonn_server.gateway.web.guard import Guard
 from legonn_server.gateway.web.policy import WebLimits
 from legonn_server.gateway.web.transcriptions import Transcriptions
 
 _Message = TypeVar("_Message", bound=Message)
-MAX_REQUEST_BYTES = 4 << 20
 PAGE_FOLDER = Path(__file__).parent / "page"
 
 
@@ -75,7 +75,8 @@ def routes(
     """Every path of the site; ``access/roles.py`` says who may ask for it."""
     metrics = services.workers.metrics
     calls = _Calls(services, limits)
-    transcriptions = Transcriptions(services, limits)
+    caption_files = CaptionFiles(limits)
+    transcriptions = Transcriptions(services, limits, caption_files)
 
     def call(
         path: str, method: str, name: str, handler: Callable[[Request], Awaitable[Response]]
@@ -86,6 +87,7 @@ def routes(
         WebSocketRoute("/v1/captions", Bridge(services, limits).serve),
         call("/v1/audio/transcriptions", "POST", "HttpTranscribe", transcriptions.transcribe),
         call("/v1/audio/translations", "POST", "HttpTranslateAudio", transcriptions.translate),
+        call("/v1/captions", "POST", "HttpCaptions", caption_files.answer),
         call("/v1/translate", "POST", "HttpTranslate", calls.translate),
         call("/v1/routes", "GET", "HttpRoutes", calls.routes),
         call("/v1/modules", "GET", "HttpModules", calls.modules),
@@ -145,22 +147,6 @@ class _Calls:
         """``ListModules`` for HTTP: its first page, more than a person would choose from."""
         del request
         return _json(self._modules.list(modules_pb.ListModulesRequest()))
-
-
-async def body_of(request: Request, *, seconds: float) -> bytes:
-    """The body of a request.
-
-    Raises:
-        LimitExceeded: If it is too large.
-        DeadlineMissed: If it does not arrive within so many seconds.
-    """
-    content = bytearray()
-    async with arriving(seconds):
-        async for piece in request.stream():
-            content += piece
-            if len(content) > MAX_REQUEST_BYTES:
-                raise LimitExceeded(f"a body of more than {MAX_REQUEST_BYTES} bytes")
-    return bytes(content)
 
 
 def _parsed(content: bytes, message: _Message) -> _Message:

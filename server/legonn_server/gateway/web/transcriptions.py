@@ -22,11 +22,10 @@ from legonn_server.gateway.interceptors.web import error_body
 from legonn_server.gateway.recognition import Recognition
 from legonn_server.gateway.services import Services
 from legonn_server.gateway.web import formats
+from legonn_server.gateway.web.caption_files import CaptionFiles
 from legonn_server.gateway.web.forms import AudioForm, read_audio_form
 from legonn_server.gateway.web.policy import WebLimits
 from legonn_server.gateway.web.recording import Recording, read_recording
-
-_MEDIA_TYPES = {"text": "text/plain", "srt": "application/x-subrip", "vtt": "text/vtt"}
 
 
 class Transcriptions:
@@ -35,9 +34,11 @@ class Transcriptions:
     Args:
         services: What the handlers share.
         limits: What the web door allows.
+        caption_files: Writes SRT and WebVTT.
     """
 
-    def __init__(self, services: Services, limits: WebLimits) -> None:
+    def __init__(self, services: Services, limits: WebLimits, caption_files: CaptionFiles) -> None:
+        self._caption_files = caption_files
         self._recognition = Recognition(services)
         self._decoders = services.decoders
         self._limits = limits
@@ -67,6 +68,8 @@ class Transcriptions:
         await _while_connected(
             request.receive, self._recognition.stream(recording.requests(config), collect)
         )
+        if form.response_format in ("srt", "vtt"):
+            return await self._caption_files.write(formats.finals(segments), form.response_format)
         return _response(form, task, segments, recording)
 
 
@@ -107,13 +110,8 @@ def _response(
                     wants_segments=form.wants_segments,
                 )
             )
-        case "srt":
-            content = formats.srt(segments)
-        case "vtt":
-            content = formats.vtt(segments)
         case _:
-            content = formats.text(segments) + "\n"
-    return PlainTextResponse(content, media_type=_MEDIA_TYPES[form.response_format])
+            return PlainTextResponse(formats.text(segments) + "\n")
 
 
 async def _while_connected(receive: Receive, work: Awaitable[None]) -> None:

@@ -197,13 +197,19 @@ for (const choice of document.getElementsByName("mode")) {
   choice.addEventListener("change", () => view.setMode(choice.value));
 }
 const SAVES = {
-  srt: ["application/x-subrip", () => files.srt(page.text.finals)],
-  vtt: ["text/vtt", () => files.vtt(page.text.finals)],
+  srt: ["application/x-subrip", () => files.captions("srt", page.text.finals)],
+  vtt: ["text/vtt", () => files.captions("vtt", page.text.finals)],
   txt: ["text/plain", () => `${page.text.plain}\n`],
   json: ["application/json", () => files.json(page.text.finals, page.delays.measured)],
 };
 for (const [kind, [type, write]] of Object.entries(SAVES)) {
-  element(`save-${kind}`).addEventListener("click", () => files.save(`captions.${kind}`, type, write()));
+  element(`save-${kind}`).addEventListener("click", async () => {
+    try {
+      files.save(`captions.${kind}`, type, await write());
+    } catch (error) {
+      tell(error.message);
+    }
+  });
 }
 document.addEventListener("keydown", ({ key }) => key === "Escape" && page.session && stop());
 for (const name of ["dragenter", "dragover"]) {
