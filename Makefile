@@ -60,6 +60,7 @@ test-browser: ## the captions page in headless Chromium (installs Debian's, and 
 	@test -x /usr/bin/chromium -a -x /usr/bin/chromedriver \
 	    || { apt-get update -q && apt-get install -qy --no-install-recommends chromium chromium-driver; }
 	@test -d build/browser/node_modules/axe-core || npm install --silent --no-save --prefix build/browser $(AXE)
+	@test -f build/typescript/dist/browser.js || $(MAKE) --no-print-directory typescript
 	$(PY) -m pytest -m browser tests/browser
 
 .PHONY: swap-matrix swap-matrix-synthetic
@@ -87,10 +88,13 @@ test-hostile: ## attacks of every kind beside live streams, and what those feel 
 test-noise: ## ten minutes each of silence, hiss, rumble and music give no words (an hour)
 	NOISE_SECONDS=600 $(PY) -m pytest -q tests/simulation/test_noise.py
 
-test-clients: ## build, pack and test the TypeScript client against real servers (needs Node 20 or newer)
+.PHONY: typescript
+typescript: # the TypeScript client, built in build/typescript (needs Node 20 or newer)
 	@command -v npm >/dev/null || { echo "the TypeScript client needs Node 20 or newer"; exit 1; }
 	rm -rf build/typescript && mkdir -p build && cp -r protos/typescript build/typescript
-	cd build/typescript && npm ci --no-audit --no-fund --loglevel=error
+	cd build/typescript && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
+
+test-clients: typescript ## build, pack and test the TypeScript client against real servers
 	$(PY) build/typescript/generate.py --check --protos protos
 	cd build/typescript && PYTHON_FOR_TESTS="$(abspath $(PY))" npm test
 	cd build/typescript && npm pack --loglevel=error
