@@ -5,7 +5,7 @@ const check = (is, what) => { numCases += 1; if (!is) broken.push(what); };
 let seed = 1;
 const random = () => (seed = (seed * 48271) % 2147483647) / 2147483647;
 
-Promise.all([import("/rollup.js"), import("/resample.js")]).then(([rollup, resample]) => {
+Promise.all([import("/rollup.js"), import("/resample.js"), import("/backlog.js")]).then(([rollup, resample, { Backlog }]) => {
   for (let round = 0; round < 60; round += 1) {
     const words = Array.from({ length: 40 }, (_, index) => ({ text: "x".repeat(1 + Math.floor(random() * 60 ** random())), index }));
     const texts = (lines) => lines.map((line) => line.map((one) => one.text).join(" "));
@@ -42,5 +42,11 @@ Promise.all([import("/rollup.js"), import("/resample.js")]).then(([rollup, resam
   }
   const high = Float32Array.from({ length: 48000 }, (_, n) => Math.sin((2 * Math.PI * 12000 * n) / 48000));
   check(Math.max(...new resample.Resampler(48000).feed(high).slice(200)) < 0.02, "12 kHz comes back as an alias");
+  const kept = new Backlog(100);
+  const second = new Int16Array(16000);
+  for (let n = 0; n < 599; n += 1) kept.push(second, n * 1000);
+  check(kept.trim() === 0 && kept.next().length === 16000 && kept.sent === 16100, "sound was dropped that may be needed");
+  for (let n = 599; n < 602; n += 1) kept.push(second, n * 1000);
+  check(kept.trim() > 0 && kept.first === 100 + 2 * 16000 && kept.sent < kept.first, "a gap was not seen");
   done({ broken, numCases });
 }, (error) => done({ broken: [String(error)], numCases }));

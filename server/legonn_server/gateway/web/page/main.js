@@ -136,7 +136,7 @@ function begin() {
     const segment = page.text.abandon(detail);
     if (segment) view.show(segment);
   });
-  session.addEventListener("gap", () => tell("The connection was away for more than 60 s: the oldest speech since then is lost."));
+  session.addEventListener("gap", () => tell("More than ten minutes of speech wait for the server: the oldest of it is lost."));
   for (const [pcm, at] of page.early) session.push(pcm, at);
   element("start-text").textContent = "Stop";
   element("route").disabled = true;

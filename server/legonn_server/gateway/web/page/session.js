@@ -119,6 +119,8 @@ export class Session extends EventTarget {
     }
     const lost = backlog.trim();
     if (lost) this.dispatchEvent(new CustomEvent("gap", { detail: lost / RATE }));
+    // Positions would no longer be those of the server: begin anew where sound is.
+    if (backlog.sent < backlog.first && this.socket.readyState === WebSocket.OPEN) this.socket.close();
     if (this.state === "reconnecting") this.become("reconnecting");
   }
 
