@@ -142,7 +142,11 @@ class Gateway:
             raise BadConfig(f"cannot listen on {listen}") from error
         self.address = f"{host}:{port}"
         await self._server.start()
-        await self._open_web()
+        try:
+            await self._open_web()
+        except BadConfig:
+            await self._server.stop(0)
+            raise
         await self._backend.start()
         await self.services.modules.start(self._reconciler.first())
         self._reconciling = asyncio.create_task(self._reconciler.run())
