@@ -12,17 +12,23 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
+from legonn_core.decoders import kernels
 from legonn_core.decoders.decoder import DecoderState, Memory
-from legonn_core.decoders.prepared import PreparedDecoder, PreparedLayer
+from legonn_core.decoders.prepared import PreparedDecoder
 
-_HIDDEN = -1e9
-"""Added to the score of what may not be seen; the softmax makes it exactly zero."""
+FEW_ROWS = 5
+"""Up to so many rows a compiled step that reads each weight once is faster than products of a tuned
+library, each of them called from Python."""
 
 _COLUMNS = 64
+
+Floats = NDArray[np.float32]
 
 
 @dataclass(slots=True)
@@ -30,16 +36,14 @@ class _Arrays:
     """Room for R requests of K beams, S tokens and U rows of memory.
 
     Attributes:
-        caches: One entry a layer, (2, R, H, S, K, dh): keys, then values.
-        memories: One entry a layer, (2, R, H, U, dh).
-        memory_bias: (R, 1, 1, U) added to scores: hides what is behind a request's last row.
-        visible: (R, K, S, K) whether beam k sees what beam j wrote.
+        caches: (L, 2, R, H, S, K, dh): keys, then values.
+        memories: (L, 2, R, H, U, dh).
+        ancestors: (R, S, K) which beam wrote what beam k sees in a column.
     """
 
-    caches: list[Tensor]
-    memories: list[Tensor]
-    memory_bias: Tensor
-    visible: Tensor
+    caches: Floats
+    memories: Floats
+    ancestors: NDArray[np.int16]
 
 
 class TokenBank:
@@ -53,11 +57,9 @@ class TokenBank:
     def __init__(self, decoder: PreparedDecoder, beams: int) -> None:
         self._decoder, self._beams = decoder, beams
         self._arrays = self._room(1, _COLUMNS, 1)
-        self._first: list[int] = []
-        self._rows: list[int] = []
+        self._first = np.zeros(0, np.int64)
+        self._rows = np.zeros(0, np.int64)
         self._cursor = 0
-        self._oneself = torch.eye(beams, dtype=torch.bool)
-        self._distances = self._distance_bias(_COLUMNS)
 
     @property
     def num_requests(self) -> int:
@@ -67,7 +69,7 @@ class TokenBank:
     @property
     def num_columns(self) -> int:
         """Tokens that there is room for."""
-        return self._arrays.visible.shape[2]
+        return self._arrays.ancestors.shape[1]
 
     def join(self, memory: Memory, lengths: Sequence[int], past: DecoderState | None) -> None:
         """Add requests behind those that are here.
@@ -83,20 +85,16 @@ class TokenBank:
         new = slice(here, here + count)
         begin = self._cursor - behind
         arrays = self._arrays
-        for layer, (keys, values) in enumerate(memory.layers):
-            arrays.memories[layer][:, new, :, : keys.shape[2]] = torch.stack([keys, values])
-        for row, length in enumerate(lengths, start=here):
-            arrays.memory_bias[row, :, :, :length] = 0.0
-            arrays.memory_bias[row, :, :, length:] = _HIDDEN
-        arrays.visible[new] = False
+        for layer, keys_values in enumerate(memory.layers):
+            for part, tensor in enumerate(keys_values):
+                arrays.memories[layer, part, new, :, : tensor.shape[2]] = tensor.numpy()
         if past is not None:  # written by beam 0, seen by all
-            for layer, (keys, values) in enumerate(past.layers):
-                arrays.caches[layer][:, new, :, begin : self._cursor, 0] = torch.stack(
-                    [keys, values]
-                )
-            arrays.visible[new, :, begin : self._cursor, 0] = True
-        self._first += [begin] * count
-        self._rows += list(lengths)
+            for layer, keys_values in enumerate(past.layers):
+                for part, tensor in enumerate(keys_values):
+                    arrays.caches[layer, part, new, :, begin : self._cursor, 0] = tensor.numpy()
+            arrays.ancestors[new, begin : self._cursor] = 0
+        self._first = np.append(self._first, np.full(count, begin))
+        self._rows = np.append(self._rows, np.array(lengths))
 
     def leave(self, indices: Sequence[int]) -> list[int]:
         """Remove requests; those at the end take the places that become free.
@@ -113,12 +111,10 @@ class TokenBank:
         arrays = self._arrays
         for place, before in enumerate(order):
             if place != before:
-                for tensor in (*arrays.caches, *arrays.memories):
-                    tensor[:, place] = tensor[:, before]
-                arrays.memory_bias[place] = arrays.memory_bias[before]
-                arrays.visible[place] = arrays.visible[before]
-        self._first = [self._first[before] for before in order]
-        self._rows = [self._rows[before] for before in order]
+                arrays.caches[:, :, place] = arrays.caches[:, :, before]
+                arrays.memories[:, :, place] = arrays.memories[:, :, before]
+                arrays.ancestors[place] = arrays.ancestors[before]
+        self._first, self._rows = self._first[order], self._rows[order]
         if not order:
             self._cursor = 0
         return order
@@ -135,69 +131,53 @@ class TokenBank:
         """
         if self._cursor == self.num_columns:
             self._make_room(self.num_requests, 0, 1)
-        count, beams, width = self.num_requests, self._beams, self._decoder.shape.width
-        low, rows = min(self._first), max(self._rows)
-        seen = slice(low, self._cursor + 1)
-        bias = self._seen_bias(parents, seen)
-        hides = any(length != rows for length in self._rows)
-        memory_bias = self._arrays.memory_bias[:count, :, :, :rows] if hides else None
-        x = F.embedding(tokens.view(-1), self._decoder.embedding)
-        for index, layer in enumerate(self._decoder.layers):
-            cache = self._arrays.caches[index][:, :count]
-            memory = self._arrays.memories[index][:, :count, :, :rows]
-            x = layer.self_output(self._look_back(layer, x, cache, bias[index], seen)).add_(x)
-            query = layer.cross_query(layer.cross_norm(x))
-            query = query.view(count, beams, -1, self._decoder.head_width).transpose(1, 2)
-            mixed = F.scaled_dot_product_attention(
-                query, memory[0], memory[1], attn_mask=memory_bias
-            )
-            x = layer.cross_output(mixed.transpose(1, 2).reshape(-1, width)).add_(x)
-            x = layer.contract(F.gelu(layer.expand(layer.feed_forward_norm(x)))).add_(x)
-        self._cursor += 1
-        logits = self._decoder.classes(self._decoder.norm(x))
-        return torch.log_softmax(logits, dim=-1).view(count, beams, -1)
-
-    def _look_back(
-        self, layer: PreparedLayer, x: Tensor, cache: Tensor, bias: Tensor, seen: slice
-    ) -> Tensor:
-        """Self-attention of one layer, with the newest keys and values put into the cache."""
-        shape = (cache.shape[1], self._beams, 3, cache.shape[2], cache.shape[5])
-        new = layer.query_key_value(layer.self_norm(x)).view(shape).permute(2, 0, 3, 1, 4)
-        cache[:, :, :, self._cursor] = new[1:]
-        past = cache[:, :, :, seen].flatten(3, 4)
-        mixed = F.scaled_dot_product_attention(new[0], past[0], past[1], attn_mask=bias)
-        return mixed.transpose(1, 2).reshape(x.shape)
-
-    def _seen_bias(self, parents: Tensor, seen: slice) -> Tensor:
-        """(L, R, H, K, S * K) what to add to the scores of this step; notes who went on from whom.
-
-        (L, 1, H, 1, S) where all rows see all columns.
-        """
         count, beams = self.num_requests, self._beams
-        length = seen.stop - seen.start
-        distances = self._distances[..., -length * beams :]
-        visible = self._arrays.visible[:count, :, seen]
-        visible[:, :, -1] = self._oneself
-        if beams == 1:
-            if max(self._first) == seen.start:
-                return distances
+        kernels.follow(self._arrays.ancestors, self._first, parents.numpy(), self._cursor)
+        if count * beams <= FEW_ROWS:
+            log_probs = torch.from_numpy(self._step_few(tokens))
         else:
-            requests = torch.arange(count)[:, None]
-            visible[:, :, :-1] = visible[requests, parents, :-1]
-        flat = visible.reshape(1, count, 1, beams, length * beams)
-        return torch.where(flat, distances, _HIDDEN)
+            log_probs = self._step_many(tokens)
+        self._cursor += 1
+        return log_probs.view(count, beams, -1)
 
-    def _distance_bias(self, columns: int) -> Tensor:
-        """(L, 1, H, 1, S * K): the score of each column's distance to the last of ``columns``."""
-        back = torch.arange(columns - 1, -1, -1).clamp(max=self._decoder.distances.shape[2] - 1)
-        return self._decoder.distances[:, None, :, None, back].repeat_interleave(self._beams, -1)
+    def _step_few(self, tokens: Tensor) -> Floats:
+        arrays = self._arrays
+        return kernels.step_few(
+            self._decoder.stack,
+            arrays.caches,
+            arrays.memories,
+            arrays.ancestors,
+            self._first,
+            self._rows,
+            self._cursor,
+            tokens.view(-1).numpy(),
+        )
+
+    def _step_many(self, tokens: Tensor) -> Tensor:
+        arrays, decoder = self._arrays, self._decoder
+        x = F.embedding(tokens.view(-1), decoder.embedding)
+        mixed = torch.empty_like(x)
+        out = mixed.numpy()
+        for index, layer in enumerate(decoder.layers):
+            three = layer.query_key_value(layer.self_norm(x)).numpy()
+            distances = decoder.stack.distances[index]
+            kernels.look_back(
+                three, arrays.caches[index], arrays.ancestors, self._first, self._cursor,
+                distances, out,
+            )  # fmt: skip
+            x = layer.self_output(mixed).add_(x)
+            query = layer.cross_query(layer.cross_norm(x)).numpy()
+            kernels.look_at_memory(query, arrays.memories[index], self._rows, out)
+            x = layer.cross_output(mixed).add_(x)
+            x = layer.contract(F.gelu(layer.expand(layer.feed_forward_norm(x)))).add_(x)
+        return torch.log_softmax(decoder.classes(decoder.norm(x)), dim=-1)
 
     def _make_room(self, requests: int, behind: int, rows: int) -> None:
         """See that so many requests fit, and a column follows ``behind`` columns of the past."""
         arrays, here = self._arrays, self.num_requests
-        low = min(self._first, default=self._cursor)
+        low = int(self._first.min(initial=self._cursor))
         window = max(self._cursor - low, behind)
-        sizes = (arrays.visible.shape[0], arrays.visible.shape[2], arrays.memory_bias.shape[3])
+        sizes = (*arrays.ancestors.shape[:2], arrays.memories.shape[4])
         if requests <= sizes[0] and rows <= sizes[2] and behind <= self._cursor < sizes[1]:
             return
         grown = (
@@ -208,29 +188,20 @@ class TokenBank:
         shift = window - self._cursor
         old, new = slice(low, self._cursor), slice(low + shift, window)
         fresh = self._room(*grown)
-        for layer in range(len(fresh.caches)):
-            fresh.caches[layer][:, :here, :, new] = arrays.caches[layer][:, :here, :, old]
-            fresh.memories[layer][:, :here, :, : sizes[2]] = arrays.memories[layer][:, :here]
-        fresh.memory_bias[:here, :, :, : sizes[2]] = arrays.memory_bias[:here]
-        fresh.visible[:here, :, new] = arrays.visible[:here, :, old]
+        fresh.caches[:, :, :here, :, new] = arrays.caches[:, :, :here, :, old]
+        fresh.memories[:, :, :here, :, : sizes[2]] = arrays.memories[:, :, :here]
+        fresh.ancestors[:here, new] = arrays.ancestors[:here, old]
         self._arrays = fresh
-        self._first = [first + shift for first in self._first]
+        self._first += shift
         self._cursor = window
-        if grown[1] != sizes[1]:
-            self._distances = self._distance_bias(grown[1])
 
     def _room(self, requests: int, columns: int, rows: int) -> _Arrays:
-        shape, beams, head = self._decoder.shape, self._beams, self._decoder.head_width
+        shape, beams = self._decoder.shape, self._beams
+        parts, size = (shape.layers, 2, requests, shape.num_heads), shape.width // shape.num_heads
         return _Arrays(
-            caches=[
-                torch.zeros(2, requests, shape.num_heads, columns, beams, head)
-                for _ in self._decoder.layers
-            ],
-            memories=[
-                torch.zeros(2, requests, shape.num_heads, rows, head) for _ in self._decoder.layers
-            ],
-            memory_bias=torch.full((requests, 1, 1, rows), _HIDDEN),
-            visible=torch.zeros(requests, beams, columns, beams, dtype=torch.bool),
+            caches=np.zeros((*parts, columns, beams, size), np.float32),
+            memories=np.zeros((*parts, rows, size), np.float32),
+            ancestors=np.zeros((requests, columns, beams), np.int16),
         )
 
 

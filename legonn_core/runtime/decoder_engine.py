@@ -204,8 +204,7 @@ class DecoderEngine(Generic[Key]):
         log_probs = group.bank.step(
             torch.from_numpy(lanes.last_tokens), torch.from_numpy(lanes.parents)
         )
-        best = torch.topk(log_probs, lanes.num_choices, dim=-1, sorted=False).indices
-        group.lanes = lanes_module.advance(lanes, log_probs.numpy(), best.numpy())
+        group.lanes = lanes_module.advance(lanes, log_probs.numpy())
         done = np.flatnonzero(group.lanes.is_done).tolist()
         ended: list[tuple[Key, DecodeResult | LegonnError]] = [
             (

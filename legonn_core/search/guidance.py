@@ -23,15 +23,15 @@ class Guidance:
 
     Attributes:
         biases: R sets of phrases; None where a lane has none.
-        unheard: (R, V) added to the scores of tokens: -inf where no row holds a trace; None if all
-            lanes may write everything.
+        unheard: (R, V) added to the scores of tokens: -inf where no row holds a trace; of no size
+            if all lanes may write everything.
         hope: (R,) bonus that one more phrase may bring.
         nodes: (R, K) where hypotheses stand in their phrases.
         totals: (R, K) bonus so far.
     """
 
     biases: tuple[PhraseBias | None, ...]
-    unheard: Floats | None
+    unheard: Floats
     hope: Floats
     nodes: Ids
     totals: Floats
@@ -51,7 +51,7 @@ class Guidance:
             supported: Of each lane, (V,) which classes may be written; None: all.
             beam: K.
         """
-        unheard = None
+        unheard = np.empty((0, 0))
         masks = [mask for mask in supported if mask is not None]
         if masks:
             unheard = np.zeros((len(biases), len(masks[0])))
@@ -71,7 +71,7 @@ class Guidance:
         chosen = list(lanes)
         return Guidance(
             tuple(self.biases[lane] for lane in chosen),
-            None if self.unheard is None else self.unheard[chosen],
+            self.unheard[chosen] if self.unheard.size else self.unheard,
             self.hope[chosen],
             self.nodes[chosen],
             self.totals[chosen],
@@ -79,11 +79,10 @@ class Guidance:
 
     def join(self, other: Guidance) -> Guidance:
         """The lanes of both."""
-        unheard = None
-        some = self.unheard if self.unheard is not None else other.unheard
-        if some is not None:
+        unheard, classes = self.unheard, max(self.unheard.shape[1], other.unheard.shape[1])
+        if classes:
             parts = [
-                np.zeros((len(one.biases), some.shape[1])) if one.unheard is None else one.unheard
+                one.unheard if one.unheard.size else np.zeros((len(one.biases), classes))
                 for one in (self, other)
             ]
             unheard = np.concatenate(parts)
@@ -96,19 +95,23 @@ class Guidance:
         )
 
     def added(self, candidates: Ids) -> Floats:
-        """(R, K, C) what hypotheses have more, or less, with one more token of ``candidates``."""
-        added = np.broadcast_to(self.totals[:, :, None], candidates.shape)
+        """(R, K, C) what phrases give hypotheses with one more token of ``candidates``.
+
+        (R, K, 1) if there are none.
+        """
+        totals = self.totals[:, :, None]
+        if not any(self.biases):
+            return totals
+        added = np.broadcast_to(totals, candidates.shape).copy()
         for lane, bias in enumerate(self.biases):
             if bias is not None:
-                if not added.flags.writeable:
-                    added = added.copy()
                 added[lane] += bias.bonus(self.nodes[lane][:, None], candidates[lane])
-        if self.unheard is not None:
-            added = added + self.unheard[np.arange(len(candidates))[:, None, None], candidates]
         return added
 
     def at_end(self, eos: int) -> Floats:
         """(R, K) what hypotheses have more when they end here."""
+        if not any(self.biases):
+            return self.totals
         added = self.totals.copy()
         for lane, bias in enumerate(self.biases):
             if bias is not None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from legonn_core.search import steps
+
 LOOP_LENGTH = 4
 LOOP_COUNT = 3
 """A hypothesis that says the same four or more tokens three times is in a loop."""
@@ -45,10 +47,7 @@ class History:
     @property
     def is_looping(self) -> NDArray[np.bool_]:
         """(R, K) whether the newest tokens say the same ``LOOP_LENGTH`` or more over and over."""
-        length = np.arange(1, self.newest.shape[2] + 1)
-        looping = (self.repeats >= (LOOP_COUNT - 1) * length) & (length >= LOOP_LENGTH)
-        found: NDArray[np.bool_] = looping.any(axis=2)
-        return found
+        return steps.looping(self.repeats, LOOP_LENGTH, LOOP_COUNT)
 
     def grow(
         self, parents: NDArray[np.int64], tokens: NDArray[np.int64], free: NDArray[np.int64]
@@ -60,16 +59,9 @@ class History:
             tokens: (R, K).
             free: (R,) how many of the tokens so far may count as repeated; forced ones may not.
         """
-        lanes = np.arange(len(parents))[:, None]
-        old, width = self.newest[lanes, parents], self.newest.shape[2]
-        same = old == tokens[:, :, None]
-        same &= np.arange(width) < free[:, None, None]
-        repeats = np.where(same, self.repeats[lanes, parents] + 1, 0)
-        newest = np.empty_like(old)
-        newest[:, :, 1:] = old[:, :, :-1]
-        newest[:, :, 0] = tokens
-        grown = History(newest, repeats)
-        return grown._widened(width + _ROOM) if (newest[:, :, -1] >= 0).any() else grown
+        newest, repeats = steps.repeated(self.newest, self.repeats, parents, tokens, free)
+        grown, is_full = History(newest, repeats), bool((newest[:, :, -1] >= 0).any())
+        return grown._widened(newest.shape[2] + _ROOM) if is_full else grown
 
     def tokens_of(self, lane: int, row: int, length: int) -> tuple[int, ...]:
         """One hypothesis of ``length`` tokens in reading order."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from legonn_core.search import steps
 from legonn_core.search.ctc import Continuations, CtcPrefixScorer, Floats, ForwardState, Ids
 from legonn_core.search.fixed import Fixed
 from legonn_core.search.guidance import Guidance
@@ -65,7 +66,7 @@ class Lanes:
 
     @property
     def num_choices(self) -> int:
-        """How many of the decoder's best classes ``advance`` looks at."""
+        """P, how many of the decoder's best classes a row may go on with."""
         return min(self.searches[0].settings.num_choices, self.searches[0].num_classes)
 
     @property
@@ -181,17 +182,13 @@ def join(first: Lanes, second: Lanes) -> Lanes:
     )
 
 
-def advance(
-    lanes: Lanes, log_probs: NDArray[np.float32], best: NDArray[np.int64] | None = None
-) -> Lanes:
+def advance(lanes: Lanes, log_probs: NDArray[np.float32]) -> Lanes:
     """Take one step in every lane.
 
     Args:
         lanes: None of them done.
         log_probs: (R, K, V) natural logarithms of each row's next token or end; values of dead rows
             are ignored.
-        best: (R, K, ``num_choices``) the most probable classes of ``log_probs``, in any order, for
-            a caller who can find them faster.
 
     Raises:
         ValueError: If ``log_probs`` has another shape.
@@ -199,23 +196,39 @@ def advance(
     expected = (*lanes.scores.shape, lanes.searches[0].num_classes)
     if log_probs.shape != expected:
         raise ValueError(f"log_probs {log_probs.shape}, expected {expected}")
-    if best is None:
-        best = np.argpartition(-log_probs, lanes.num_choices - 1)[:, :, : lanes.num_choices]
-    candidates, is_valid = _candidates(lanes, best)
-    alive = np.isfinite(lanes.scores)
-    following = np.take_along_axis(log_probs, candidates, axis=2).astype(np.float64)
-    decoder_scores = lanes.decoder_scores[:, :, None] + following
-    scores = lanes.fixed.mix(
-        decoder_scores, _ctc_scores(lanes, candidates, best.shape[2]), lanes.lengths + 1
-    ) + lanes.guidance.added(candidates)
-    is_valid &= alive[:, :, None]
-    waits = lanes.lengths < lanes.fixed.num_forced
-    over = (lanes.lengths >= lanes.fixed.max_length)[:, None] | lanes.history.is_looping
-    is_valid &= ~(over & ~waits[:, None])[:, :, None]
-    scores = np.where(is_valid, scores, -np.inf)
-    chosen = _best_of(scores)
-    finished = _finish(lanes, log_probs, np.take_along_axis(_flat(scores), chosen, axis=1), scores)
-    return _keep(lanes, candidates, scores, decoder_scores, chosen, finished)
+    fixed, guidance, waits = lanes.fixed, lanes.guidance, lanes.lengths < lanes.fixed.num_forced
+    silent = lanes.searches[0].eos, lanes.searches[0].blank
+    tokens, is_valid = steps.candidates(
+        log_probs, lanes.num_choices, silent, _forced(lanes, waits), fixed.heard, fixed.is_heard,
+        fixed.chooses,
+    )  # fmt: skip
+    over = (lanes.lengths >= fixed.max_length)[:, None] | lanes.history.is_looping
+    may_go_on = np.isfinite(lanes.scores) & (waits[:, None] | ~over)
+    is_valid &= may_go_on[:, :, None]
+    scores = steps.scored(
+        log_probs, tokens, is_valid, lanes.decoder_scores, lanes.lengths, fixed.weight, fixed.bonus,
+        _ctc_scores(lanes, tokens), guidance.added(tokens), guidance.unheard,
+    )  # fmt: skip
+    parents, last_tokens, best, decoder = steps.kept(
+        scores, tokens, lanes.decoder_scores, log_probs
+    )
+    finished = _finish(lanes, log_probs[:, :, silent[0]], best, scores)
+    forward = None
+    if fixed.scorer is not None and lanes.forward is not None:
+        forward = fixed.scorer.extend(lanes.forward.select(parents), last_tokens)
+    return Lanes(
+        searches=lanes.searches,
+        fixed=fixed,
+        lengths=lanes.lengths + 1,
+        last_tokens=last_tokens,
+        parents=parents,
+        scores=best,
+        decoder_scores=decoder,
+        history=lanes.history.grow(parents, last_tokens, lanes.lengths - fixed.num_forced),
+        forward=forward,
+        finished=finished,
+        guidance=guidance.keep(parents, last_tokens),
+    )
 
 
 def read_forced(lanes: Lanes, log_probs: NDArray[np.float32]) -> Lanes:
@@ -277,116 +290,55 @@ def finish(lanes: Lanes, lane: int) -> list[Hypothesis]:
     return found[:wanted] or [Hypothesis(search.forced, -math.inf)]
 
 
-def _candidates(lanes: Lanes, best: Ids) -> tuple[Ids, Flags]:
-    """(R, K, P + H) next tokens worth scoring, the decoder's choice first, and which are valid."""
-    fixed, (count, beam, num_best) = lanes.fixed, best.shape
-    heard = np.broadcast_to(fixed.heard[:, None], (count, beam, fixed.heard.shape[1]))
-    candidates = np.concatenate([best, heard], axis=2)
-    is_valid = np.empty(candidates.shape, np.bool_)
-    lane_of = np.arange(count)[:, None, None]
-    is_valid[:, :, :num_best] = ~fixed.is_heard[lane_of, best] & fixed.chooses
-    is_valid[:, :, num_best:] = True
-    eos, blank = lanes.searches[0].eos, lanes.searches[0].blank
-    is_valid &= candidates != eos
-    if blank != eos:
-        is_valid &= candidates != blank
-    for lane in np.flatnonzero(lanes.lengths < fixed.num_forced).tolist():
-        candidates[lane, :, 0] = lanes.searches[lane].forced[int(lanes.lengths[lane])]
-        is_valid[lane] = False
-        is_valid[lane, :, 0] = True
-    return candidates, is_valid
+def _forced(lanes: Lanes, waits: Flags) -> Ids:
+    """(R,) the token that a lane must go on with; -1 where it is free."""
+    tokens = np.full(len(waits), -1)
+    for lane in np.flatnonzero(waits).tolist():
+        tokens[lane] = lanes.searches[lane].forced[int(lanes.lengths[lane])]
+    return tokens
 
 
-def _ctc_scores(lanes: Lanes, candidates: Ids, num_best: int) -> Floats | None:
-    """(R, K, C) CTC prefix scores of the candidates, the first ``num_best`` of them each row's."""
+def _ctc_scores(lanes: Lanes, tokens: Ids) -> Floats:
+    """(R, K, C) CTC prefix scores of continuations, each row's own first; of no size without."""
     fixed = lanes.fixed
     if fixed.scorer is None or lanes.forward is None:
-        return None
+        return np.empty((0, 0, 0))
     ahead: Continuations = fixed.scorer.continuations(lanes.forward)
-    own = fixed.scorer.scores(ahead, candidates[:, :, :num_best])
+    own = fixed.scorer.scores(ahead, tokens[:, :, : lanes.num_choices])
     shared = fixed.scorer.shared_scores(ahead, fixed.heard, fixed.heard_rows)
     return np.concatenate([own, shared], axis=2)
 
 
-def _flat(scores: Floats) -> Floats:
-    return scores.reshape(len(scores), -1)
-
-
-def _best_of(scores: Floats) -> Ids:
-    """(R, K) indices of the K best of each lane's K · C continuations, best first."""
-    beam, flat = scores.shape[1], _flat(scores)
-    if flat.shape[1] > beam:
-        chosen = np.sort(np.argpartition(-flat, beam - 1, axis=1)[:, :beam], axis=1)
-    else:
-        chosen = np.tile(np.arange(beam), (len(flat), 1))
-    order = np.argsort(-np.take_along_axis(flat, chosen, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(chosen, order, axis=1)
-
-
 def _finish(
-    lanes: Lanes, log_probs: NDArray[np.float32], kept: Floats, scores: Floats
+    lanes: Lanes, end_probs: NDArray[np.float32], best: Floats, scores: Floats
 ) -> tuple[tuple[Hypothesis, ...], ...]:
     """Add the rows whose end ranks among the K best continuations; the best of all are kept.
 
     A row that cannot go on (too long, in a loop) ends whatever its rank.
     """
     fixed = lanes.fixed
-    decoder_scores = lanes.decoder_scores + log_probs[:, :, lanes.searches[0].eos]
-    ctc = None
+    ctc = np.empty((0, 0))
     if fixed.scorer is not None and lanes.forward is not None:
         ctc = fixed.scorer.totals(lanes.forward)
-    ends = fixed.mix(
-        decoder_scores[:, :, None], None if ctc is None else ctc[:, :, None], lanes.lengths
-    )[:, :, 0] + lanes.guidance.at_end(lanes.searches[0].eos)
     may_end = np.isfinite(lanes.scores) & (lanes.lengths >= fixed.num_forced)[:, None]
-    ends = np.where(may_end, ends, -np.inf)
-    bar = -np.partition(-np.concatenate([kept, ends], axis=1), lanes.beam - 1, axis=1)
-    is_stuck = ~np.isfinite(scores).any(axis=2)
-    ending = np.isfinite(ends) & ((ends >= bar[:, lanes.beam - 1 : lanes.beam]) | is_stuck)
+    ends, decoder_scores, is_ending = steps.ends(
+        scores, best, end_probs, may_end, lanes.decoder_scores, lanes.lengths, fixed.weight,
+        fixed.bonus, ctc, lanes.guidance.at_end(lanes.searches[0].eos),
+    )  # fmt: skip
+    if not is_ending.any():
+        return lanes.finished
     finished = list(lanes.finished)
-    for lane in np.flatnonzero(ending.any(axis=1)).tolist():
-        has_ctc = ctc is not None and lanes.searches[lane].segment is not None
+    for lane in np.flatnonzero(is_ending.any(axis=1)).tolist():
+        has_ctc = ctc.size > 0 and lanes.searches[lane].segment is not None
         found = [
             Hypothesis(
                 tokens=lanes.history.tokens_of(lane, row, int(lanes.lengths[lane])),
                 score=float(ends[lane, row]),
                 decoder_score=float(decoder_scores[lane, row]),
-                ctc_score=float(ctc[lane, row]) if ctc is not None and has_ctc else 0.0,
+                ctc_score=float(ctc[lane, row]) if has_ctc else 0.0,
             )
-            for row in np.flatnonzero(ending[lane]).tolist()
+            for row in np.flatnonzero(is_ending[lane]).tolist()
         ]
         ranked = sorted([*finished[lane], *found], key=lambda hypothesis: hypothesis.rank)
         finished[lane] = tuple(ranked[: lanes.beam])
     return tuple(finished)
-
-
-def _keep(
-    lanes: Lanes,
-    candidates: Ids,
-    scores: Floats,
-    decoder_scores: Floats,
-    chosen: Ids,
-    finished: tuple[tuple[Hypothesis, ...], ...],
-) -> Lanes:
-    """The K best continuations become the rows of the next state."""
-    width = candidates.shape[2]
-    parents = chosen // width
-    last_tokens = np.take_along_axis(candidates.reshape(len(chosen), -1), chosen, axis=1)
-    kept = np.take_along_axis(_flat(scores), chosen, axis=1)
-    decoder = np.take_along_axis(_flat(decoder_scores), chosen, axis=1)
-    forward = None
-    if lanes.fixed.scorer is not None and lanes.forward is not None:
-        forward = lanes.fixed.scorer.extend(lanes.forward.select(parents), last_tokens)
-    free = lanes.lengths - lanes.fixed.num_forced
-    return replace(
-        lanes,
-        lengths=lanes.lengths + 1,
-        last_tokens=last_tokens,
-        parents=parents,
-        scores=kept,
-        decoder_scores=np.where(np.isfinite(kept), decoder, -np.inf),
-        history=lanes.history.grow(parents, last_tokens, free),
-        forward=forward,
-        finished=finished,
-        guidance=lanes.guidance.keep(parents, last_tokens),
-    )

@@ -1,0 +1,388 @@
+"""The inner loops of a token step: attention over shared columns, and whole steps of a few rows.
+
+N = R * K rows are R requests of K beams. What a row has written lies in column s of its request; a
+beam that goes on from another one finds that one's columns through ``ancestors``, so nothing is
+copied and nothing is masked.
+
+Whole steps are compiled for few rows only: there a product is bound by reading its weights once,
+and what costs is the number of operations. For many rows a tuned matrix product is faster.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from legonn_core.compiled import compiled_loosely
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
+
+_EPSILON = np.float32(1e-5)
+_LOG2_E = np.float32(math.log2(math.e))
+_LN_2 = np.float32(math.log(2.0))
+_HALF, _ONE, _TWO = np.float32(0.5), np.float32(1.0), np.float32(2.0)
+_ROOT_HALF = np.float32(math.sqrt(0.5))
+
+
+class Affine(NamedTuple):
+    """Affine maps of L layers.
+
+    Attributes:
+        weight: (L, out, in) float32, or int8 to be scaled.
+        scale: (L, out) of an output; ones for float32.
+        bias: (L, out).
+    """
+
+    weight: Floats | NDArray[np.int8]
+    scale: Floats
+    bias: Floats
+
+
+class Stack(NamedTuple):
+    """A decoder's weights, its L layers on top of each other.
+
+    Attributes:
+        embedding: (V, D), scaled as the input wants it.
+        norms: (L, 3, 2, D) weight and bias before self-attention, cross-attention, feed-forward.
+        final_norm: (2, D).
+        distances: (L, H, reach + 1) score of a key 0, 1, 2 … columns back.
+        query_key_value: To 3 D.
+        self_output: To D.
+        cross_query: To D.
+        cross_output: To D.
+        expand: To the hidden width.
+        contract: Back to D.
+        classes: One layer, to V.
+    """
+
+    embedding: Floats
+    norms: Floats
+    final_norm: Floats
+    distances: Floats
+    query_key_value: Affine
+    self_output: Affine
+    cross_query: Affine
+    cross_output: Affine
+    expand: Affine
+    contract: Affine
+    classes: Affine
+
+
+@compiled_loosely
+def _exponential(x: np.float32) -> np.float32:
+    """e^x for x ≤ 0 to six digits, in a form that is done for many x at once (Cephes' expf)."""
+    x = x if x > np.float32(-87.0) else np.float32(-87.0)
+    whole = np.floor(x * _LOG2_E + _HALF)
+    part = x - whole * _LN_2
+    series = np.float32(1.9875691500e-4) * part + np.float32(1.3981999507e-3)
+    series = series * part + np.float32(8.3334519073e-3)
+    series = series * part + np.float32(4.1665795894e-2)
+    series = series * part + np.float32(1.6666665459e-1)
+    series = series * part + np.float32(5.0000001201e-1)
+    power = np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)).view(np.float32)
+    result: np.float32 = (series * part * part + part + _ONE) * power
+    return result
+
+
+@compiled_loosely
+def _gelu(x: np.float32) -> np.float32:
+    """Exact GELU; the error function is a quotient of polynomials (Eigen's, some 1e-7 off)."""
+    z = x * _ROOT_HALF
+    z = z if z > np.float32(-4.0) else np.float32(-4.0)
+    z = z if z < np.float32(4.0) else np.float32(4.0)
+    s = z * z
+    above = np.float32(-2.72614225801306e-10) * s + np.float32(2.77068142495902e-08)
+    above = above * s + np.float32(-2.10102402082508e-06)
+    above = above * s + np.float32(-5.69250639462346e-05)
+    above = above * s + np.float32(-7.34990630326855e-04)
+    above = above * s + np.float32(-2.95459980854025e-03)
+    above = above * s + np.float32(-1.60960333262415e-02)
+    below = np.float32(-1.45660718464996e-05) * s + np.float32(-2.13374055278905e-04)
+    below = below * s + np.float32(-1.68282697438203e-03)
+    below = below * s + np.float32(-7.37332916720468e-03)
+    below = below * s + np.float32(-1.42647390514189e-02)
+    return _HALF * x * (_ONE + z * above / below)
+
+
+@compiled_loosely
+def _softmax(scores: Floats, count: int) -> None:
+    """Turn the first ``count`` scores into probabilities."""
+    top = scores[0]
+    for i in range(1, count):
+        top = scores[i] if scores[i] > top else top
+    total = np.float32(0.0)
+    for i in range(count):
+        scores[i] = _exponential(scores[i] - top)
+        total += scores[i]
+    share = _ONE / total
+    for i in range(count):
+        scores[i] *= share
+
+
+@compiled_loosely
+def _attend(
+    query: Floats, keys: Floats, values: Floats, places: Ids, scores: Floats, mixed: Floats
+) -> None:
+    """One query of one head over some places, four of them at a time.
+
+    Args:
+        query: (dh,).
+        keys: (P, dh).
+        values: (P, dh).
+        places: (n,) which of them.
+        scores: (n,) what is added to each place's score; becomes the probabilities.
+        mixed: (dh,) the result.
+    """
+    count, size = len(places), len(query)
+    shrink, last = _ONE / np.sqrt(np.float32(size)), count - 1
+    for i in range(0, count, 4):
+        j, k, m = min(i + 1, last), min(i + 2, last), min(i + 3, last)
+        one, two, three, four = keys[places[i]], keys[places[j]], keys[places[k]], keys[places[m]]
+        a, b, c, d = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+        for x in range(size):
+            a += query[x] * one[x]
+            b += query[x] * two[x]
+            c += query[x] * three[x]
+            d += query[x] * four[x]
+        scores[i] += a * shrink
+        if j > i:
+            scores[j] += b * shrink
+        if k > j:
+            scores[k] += c * shrink
+        if m > k:
+            scores[m] += d * shrink
+    _softmax(scores, count)
+    mixed[:] = np.float32(0)
+    for i in range(0, count, 4):
+        j, k, m = min(i + 1, last), min(i + 2, last), min(i + 3, last)
+        one, two = values[places[i]], values[places[j]]
+        three, four = values[places[k]], values[places[m]]
+        a, b = scores[i], scores[j] if j > i else np.float32(0)
+        c, d = scores[k] if k > j else np.float32(0), scores[m] if m > k else np.float32(0)
+        for x in range(size):
+            mixed[x] += a * one[x] + b * two[x] + c * three[x] + d * four[x]
+
+
+@compiled_loosely
+def follow(ancestors: NDArray[np.int16], first: Ids, parents: Ids, cursor: int) -> None:
+    """Let every row see what its parent saw, and itself in the newest column.
+
+    Args:
+        ancestors: (R, S, K) which beam's entry of a column each beam sees; changed.
+        first: (R,) first column of each request.
+        parents: (R, K) row of the step before that each row goes on from.
+        cursor: The newest column.
+    """
+    beams = parents.shape[1]
+    seen = np.empty(beams, np.int16)
+    for request in range(len(first)):
+        for column in range(first[request], cursor):
+            for beam in range(beams):
+                seen[beam] = ancestors[request, column, parents[request, beam]]
+            for beam in range(beams):
+                ancestors[request, column, beam] = seen[beam]
+        for beam in range(beams):
+            ancestors[request, cursor, beam] = beam
+
+
+@compiled_loosely
+def look_back(
+    three: Floats,
+    cache: Floats,
+    ancestors: NDArray[np.int16],
+    first: Ids,
+    cursor: int,
+    distances: Floats,
+    mixed: Floats,
+) -> None:
+    """Self-attention of one layer; the newest keys and values are put into the cache.
+
+    Args:
+        three: (N, 3 D) queries, keys, values.
+        cache: (2, R, H, S, K, dh) keys, values; changed.
+        ancestors: (R, S, K) from ``follow``.
+        first: (R,) first column of each request.
+        cursor: The newest column.
+        distances: (H, reach + 1) score of a key 0, 1, 2 … columns back.
+        mixed: (N, D) the result.
+    """
+    heads, columns, beams, size = cache.shape[2:]
+    reach, width = distances.shape[1] - 1, heads * size
+    for request in range(len(first)):
+        begin = first[request]
+        count = cursor + 1 - begin
+        places, scores = np.empty((beams, count), np.int64), np.empty(count, np.float32)
+        for beam in range(beams):
+            new = three[request * beams + beam]
+            for part in range(2):
+                for head in range(heads):
+                    start = (part + 1) * width + head * size
+                    cache[part, request, head, cursor, beam] = new[start : start + size]
+            for i in range(count):
+                places[beam, i] = (begin + i) * beams + ancestors[request, begin + i, beam]
+        for head in range(heads):
+            span = slice(head * size, (head + 1) * size)
+            keys = cache[0, request, head].reshape(columns * beams, size)
+            values = cache[1, request, head].reshape(columns * beams, size)
+            for beam in range(beams):
+                for i in range(count):
+                    scores[i] = distances[head, min(count - 1 - i, reach)]
+                row = request * beams + beam
+                _attend(three[row][span], keys, values, places[beam], scores, mixed[row][span])
+
+
+@compiled_loosely
+def look_at_memory(queries: Floats, memory: Floats, rows: Ids, mixed: Floats) -> None:
+    """Cross-attention of one layer.
+
+    Args:
+        queries: (N, D).
+        memory: (2, R, H, U, dh) keys, values.
+        rows: (R,) rows of each request.
+        mixed: (N, D) the result.
+    """
+    heads, size = memory.shape[2], memory.shape[4]
+    beams = len(queries) // len(rows)
+    for request in range(len(rows)):
+        places = np.arange(rows[request])
+        scores = np.empty(len(places), np.float32)
+        for head in range(heads):
+            span = slice(head * size, (head + 1) * size)
+            keys, values = memory[0, request, head], memory[1, request, head]
+            for beam in range(beams):
+                row = request * beams + beam
+                scores[:] = np.float32(0)
+                _attend(queries[row][span], keys, values, places, scores, mixed[row][span])
+
+
+@compiled_loosely
+def _normed(x: Floats, norm: Floats, out: Floats) -> None:
+    """Layer norm of rows."""
+    count, width = x.shape
+    for row in range(count):
+        total = np.float32(0.0)
+        for i in range(width):
+            total += x[row, i]
+        mean = total / np.float32(width)
+        squares = np.float32(0.0)
+        for i in range(width):
+            squares += (x[row, i] - mean) * (x[row, i] - mean)
+        shrink = _ONE / np.sqrt(squares / np.float32(width) + _EPSILON)
+        for i in range(width):
+            out[row, i] = (x[row, i] - mean) * shrink * norm[0, i] + norm[1, i]
+
+
+@compiled_loosely
+def _product(x: Floats, affine: Affine, layer: int, out: Floats) -> None:
+    """An affine map of rows: each weight is read once for four rows, two outputs at a time."""
+    weight, scale, bias = affine.weight[layer], affine.scale[layer], affine.bias[layer]
+    count, width = x.shape
+    for one in range(0, len(bias), 2):
+        two = min(one + 1, len(bias) - 1)
+        row = 0
+        while row + 4 <= count:
+            a0, a1, a2, a3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+            b0, b1, b2, b3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+            for i in range(width):
+                v, w = np.float32(weight[one, i]), np.float32(weight[two, i])
+                a0 += x[row, i] * v
+                a1 += x[row + 1, i] * v
+                a2 += x[row + 2, i] * v
+                a3 += x[row + 3, i] * v
+                b0 += x[row, i] * w
+                b1 += x[row + 1, i] * w
+                b2 += x[row + 2, i] * w
+                b3 += x[row + 3, i] * w
+            for j, s0, s1, s2, s3 in ((one, a0, a1, a2, a3), (two, b0, b1, b2, b3)):
+                out[row, j] = s0 * scale[j] + bias[j]
+                out[row + 1, j] = s1 * scale[j] + bias[j]
+                out[row + 2, j] = s2 * scale[j] + bias[j]
+                out[row + 3, j] = s3 * scale[j] + bias[j]
+            row += 4
+        while row < count:
+            a0, b0 = np.float32(0), np.float32(0)
+            for i in range(width):
+                a0 += x[row, i] * np.float32(weight[one, i])
+                b0 += x[row, i] * np.float32(weight[two, i])
+            out[row, one] = a0 * scale[one] + bias[one]
+            out[row, two] = b0 * scale[two] + bias[two]
+            row += 1
+
+
+@compiled_loosely
+def step_few(
+    stack: Stack,
+    caches: Floats,
+    memories: Floats,
+    ancestors: NDArray[np.int16],
+    first: Ids,
+    rows: Ids,
+    cursor: int,
+    tokens: Ids,
+) -> Floats:
+    """One token in every row, for few rows.
+
+    Args:
+        stack: The weights.
+        caches: (L, 2, R, H, S, K, dh); changed.
+        memories: (L, 2, R, H, U, dh).
+        ancestors: (R, S, K) from ``follow``.
+        first: (R,) first column of each request.
+        rows: (R,) rows of memory of each request.
+        cursor: The newest column.
+        tokens: (N,).
+
+    Returns:
+        (N, V) natural-log probabilities.
+    """
+    count, width = len(tokens), stack.embedding.shape[1]
+    x = np.empty((count, width), np.float32)
+    for row in range(count):
+        x[row] = stack.embedding[tokens[row]]
+    normed, mixed, added = np.empty_like(x), np.empty_like(x), np.empty_like(x)
+    three = np.empty((count, 3 * width), np.float32)
+    hidden = np.empty((count, stack.expand.bias.shape[1]), np.float32)
+    for layer in range(len(caches)):
+        norms = stack.norms[layer]
+        _normed(x, norms[0], normed)
+        _product(normed, stack.query_key_value, layer, three)
+        distances = stack.distances[layer]
+        look_back(three, caches[layer], ancestors, first, cursor, distances, mixed)
+        _product(mixed, stack.self_output, layer, added)
+        x += added
+        _normed(x, norms[1], normed)
+        _product(normed, stack.cross_query, layer, added)
+        look_at_memory(added, memories[layer], rows, mixed)
+        _product(mixed, stack.cross_output, layer, added)
+        x += added
+        _normed(x, norms[2], normed)
+        _product(normed, stack.expand, layer, hidden)
+        for row in range(count):
+            for i in range(hidden.shape[1]):
+                hidden[row, i] = _gelu(hidden[row, i])
+        _product(hidden, stack.contract, layer, added)
+        x += added
+    _normed(x, stack.final_norm, normed)
+    log_probs = np.empty((count, stack.embedding.shape[0]), np.float32)
+    _product(normed, stack.classes, 0, log_probs)
+    for row in range(count):
+        _log_softmax(log_probs[row])
+    return log_probs
+
+
+@compiled_loosely
+def _log_softmax(logits: Floats) -> None:
+    """Turn logits into natural-log probabilities."""
+    top = logits[0]
+    for i in range(len(logits)):
+        top = logits[i] if logits[i] > top else top
+    total = np.float32(0.0)
+    for i in range(len(logits)):
+        total += _exponential(logits[i] - top)
+    norm = top + np.float32(math.log(total))
+    for i in range(len(logits)):
+        logits[i] -= norm
