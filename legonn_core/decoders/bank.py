@@ -16,7 +16,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from legonn_core.decoders import kernels
 from legonn_core.decoders.decoder import DecoderState, Memory
@@ -29,6 +28,7 @@ library, each of them called from Python."""
 _COLUMNS = 64
 
 Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class _Arrays:
 
     Attributes:
         caches: (L, 2, R, H, S, K, dh): keys, then values.
-        memories: (L, 2, R, H, U, dh).
+        memories: (L, 2, R, H, U, 1, dh).
         ancestors: (R, S, K) which beam wrote what beam k sees in a column.
     """
 
@@ -87,7 +87,7 @@ class TokenBank:
         arrays = self._arrays
         for layer, keys_values in enumerate(memory.layers):
             for part, tensor in enumerate(keys_values):
-                arrays.memories[layer, part, new, :, : tensor.shape[2]] = tensor.numpy()
+                arrays.memories[layer, part, new, :, : tensor.shape[2], 0] = tensor.numpy()
         if past is not None:  # written by beam 0, seen by all
             for layer, keys_values in enumerate(past.layers):
                 for part, tensor in enumerate(keys_values):
@@ -119,28 +119,25 @@ class TokenBank:
             self._cursor = 0
         return order
 
-    def step(self, tokens: Tensor, parents: Tensor) -> Tensor:
+    def step(self, tokens: Ids, parents: Ids) -> Floats:
         """Read one more token in every row.
 
         Args:
-            tokens: (R, K) int64.
-            parents: (R, K) int64 row of the step before that each row goes on from.
+            tokens: (R, K).
+            parents: (R, K) row of the step before that each row goes on from.
 
         Returns:
-            (R, K, V) natural-log probabilities in float32.
+            (R, K, V) natural-log probabilities.
         """
         if self._cursor == self.num_columns:
             self._make_room(self.num_requests, 0, 1)
-        count, beams = self.num_requests, self._beams
-        kernels.follow(self._arrays.ancestors, self._first, parents.numpy(), self._cursor)
-        if count * beams <= FEW_ROWS:
-            log_probs = torch.from_numpy(self._step_few(tokens))
-        else:
-            log_probs = self._step_many(tokens)
+        kernels.follow(self._arrays.ancestors, self._first, parents, self._cursor)
+        is_few = tokens.size <= FEW_ROWS
+        log_probs = (self._step_few if is_few else self._step_many)(tokens.ravel())
         self._cursor += 1
-        return log_probs.view(count, beams, -1)
+        return log_probs.reshape(*tokens.shape, -1)
 
-    def _step_few(self, tokens: Tensor) -> Floats:
+    def _step_few(self, tokens: Ids) -> Floats:
         arrays = self._arrays
         return kernels.step_few(
             self._decoder.stack,
@@ -150,12 +147,13 @@ class TokenBank:
             self._first,
             self._rows,
             self._cursor,
-            tokens.view(-1).numpy(),
+            tokens,
         )
 
-    def _step_many(self, tokens: Tensor) -> Tensor:
+    @torch.inference_mode()
+    def _step_many(self, tokens: Ids) -> Floats:
         arrays, decoder = self._arrays, self._decoder
-        x = F.embedding(tokens.view(-1), decoder.embedding)
+        x = F.embedding(torch.from_numpy(tokens), decoder.embedding)
         mixed = torch.empty_like(x)
         out = mixed.numpy()
         for index, layer in enumerate(decoder.layers):
@@ -170,7 +168,8 @@ class TokenBank:
             kernels.look_at_memory(query, arrays.memories[index], self._rows, out)
             x = layer.cross_output(mixed).add_(x)
             x = layer.contract(F.gelu(layer.expand(layer.feed_forward_norm(x)))).add_(x)
-        return torch.log_softmax(decoder.classes(decoder.norm(x)), dim=-1)
+        log_probs: Floats = torch.log_softmax(decoder.classes(decoder.norm(x)), dim=-1).numpy()
+        return log_probs
 
     def _make_room(self, requests: int, behind: int, rows: int) -> None:
         """See that so many requests fit, and a column follows ``behind`` columns of the past."""
@@ -200,7 +199,7 @@ class TokenBank:
         parts, size = (shape.layers, 2, requests, shape.num_heads), shape.width // shape.num_heads
         return _Arrays(
             caches=np.zeros((*parts, columns, beams, size), np.float32),
-            memories=np.zeros((*parts, rows, size), np.float32),
+            memories=np.zeros((*parts, rows, 1, size), np.float32),
             ancestors=np.zeros((requests, columns, beams), np.int16),
         )
 

@@ -125,23 +125,31 @@ def _softmax(scores: Floats, count: int) -> None:
 
 @compiled_loosely
 def _attend(
-    query: Floats, keys: Floats, values: Floats, places: Ids, scores: Floats, mixed: Floats
+    query: Floats,
+    keys: Floats,
+    values: Floats,
+    columns: Ids,
+    beams: Ids,
+    scores: Floats,
+    mixed: Floats,
 ) -> None:
-    """One query of one head over some places, four of them at a time.
+    """One query of one head over n places, four of them at a time.
 
     Args:
         query: (dh,).
-        keys: (P, dh).
-        values: (P, dh).
-        places: (n,) which of them.
+        keys: (S, K, dh).
+        values: (S, K, dh).
+        columns: (n,) where each place is among the first S.
+        beams: (n,) and among the K.
         scores: (n,) what is added to each place's score; becomes the probabilities.
         mixed: (dh,) the result.
     """
-    count, size = len(places), len(query)
+    count, size = len(columns), len(query)
     shrink, last = _ONE / np.sqrt(np.float32(size)), count - 1
     for i in range(0, count, 4):
         j, k, m = min(i + 1, last), min(i + 2, last), min(i + 3, last)
-        one, two, three, four = keys[places[i]], keys[places[j]], keys[places[k]], keys[places[m]]
+        one, two = keys[columns[i], beams[i]], keys[columns[j], beams[j]]
+        three, four = keys[columns[k], beams[k]], keys[columns[m], beams[m]]
         a, b, c, d = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
         for x in range(size):
             a += query[x] * one[x]
@@ -156,11 +164,12 @@ def _attend(
         if m > k:
             scores[m] += d * shrink
     _softmax(scores, count)
-    mixed[:] = np.float32(0)
+    for x in range(size):
+        mixed[x] = np.float32(0)
     for i in range(0, count, 4):
         j, k, m = min(i + 1, last), min(i + 2, last), min(i + 3, last)
-        one, two = values[places[i]], values[places[j]]
-        three, four = values[places[k]], values[places[m]]
+        one, two = values[columns[i], beams[i]], values[columns[j], beams[j]]
+        three, four = values[columns[k], beams[k]], values[columns[m], beams[m]]
         a, b = scores[i], scores[j] if j > i else np.float32(0)
         c, d = scores[k] if k > j else np.float32(0), scores[m] if m > k else np.float32(0)
         for x in range(size):
@@ -210,29 +219,30 @@ def look_back(
         distances: (H, reach + 1) score of a key 0, 1, 2 … columns back.
         mixed: (N, D) the result.
     """
-    heads, columns, beams, size = cache.shape[2:]
+    heads, beams, size = cache.shape[2], cache.shape[4], cache.shape[5]
     reach, width = distances.shape[1] - 1, heads * size
     for request in range(len(first)):
         begin = first[request]
         count = cursor + 1 - begin
-        places, scores = np.empty((beams, count), np.int64), np.empty(count, np.float32)
+        scores, columns = np.empty(count, np.float32), np.arange(begin, cursor + 1)
+        seen = np.empty((beams, count), np.int64)
         for beam in range(beams):
             new = three[request * beams + beam]
-            for part in range(2):
-                for head in range(heads):
-                    start = (part + 1) * width + head * size
-                    cache[part, request, head, cursor, beam] = new[start : start + size]
+            for head in range(heads):
+                for x in range(size):
+                    cache[0, request, head, cursor, beam, x] = new[width + head * size + x]
+                    cache[1, request, head, cursor, beam, x] = new[2 * width + head * size + x]
             for i in range(count):
-                places[beam, i] = (begin + i) * beams + ancestors[request, begin + i, beam]
+                seen[beam, i] = ancestors[request, begin + i, beam]
         for head in range(heads):
-            span = slice(head * size, (head + 1) * size)
-            keys = cache[0, request, head].reshape(columns * beams, size)
-            values = cache[1, request, head].reshape(columns * beams, size)
+            keys, values = cache[0, request, head], cache[1, request, head]
             for beam in range(beams):
                 for i in range(count):
                     scores[i] = distances[head, min(count - 1 - i, reach)]
                 row = request * beams + beam
-                _attend(three[row][span], keys, values, places[beam], scores, mixed[row][span])
+                query = three[row][head * size : (head + 1) * size]
+                result = mixed[row][head * size : (head + 1) * size]
+                _attend(query, keys, values, columns, seen[beam], scores, result)
 
 
 @compiled_loosely
@@ -241,22 +251,24 @@ def look_at_memory(queries: Floats, memory: Floats, rows: Ids, mixed: Floats) ->
 
     Args:
         queries: (N, D).
-        memory: (2, R, H, U, dh) keys, values.
+        memory: (2, R, H, U, 1, dh) keys, values.
         rows: (R,) rows of each request.
         mixed: (N, D) the result.
     """
-    heads, size = memory.shape[2], memory.shape[4]
+    heads, size = memory.shape[2], memory.shape[5]
     beams = len(queries) // len(rows)
     for request in range(len(rows)):
-        places = np.arange(rows[request])
-        scores = np.empty(len(places), np.float32)
+        count = rows[request]
+        scores, columns = np.empty(count, np.float32), np.arange(count)
+        shared = np.zeros(count, np.int64)
         for head in range(heads):
-            span = slice(head * size, (head + 1) * size)
             keys, values = memory[0, request, head], memory[1, request, head]
             for beam in range(beams):
-                row = request * beams + beam
-                scores[:] = np.float32(0)
-                _attend(queries[row][span], keys, values, places, scores, mixed[row][span])
+                for i in range(count):
+                    scores[i] = np.float32(0)
+                query = queries[request * beams + beam][head * size : (head + 1) * size]
+                result = mixed[request * beams + beam][head * size : (head + 1) * size]
+                _attend(query, keys, values, columns, shared, scores, result)
 
 
 @compiled_loosely
@@ -274,6 +286,13 @@ def _normed(x: Floats, norm: Floats, out: Floats) -> None:
         shrink = _ONE / np.sqrt(squares / np.float32(width) + _EPSILON)
         for i in range(width):
             out[row, i] = (x[row, i] - mean) * shrink * norm[0, i] + norm[1, i]
+
+
+@compiled_loosely
+def _add(x: Floats, added: Floats) -> None:
+    for row in range(len(x)):
+        for i in range(x.shape[1]):
+            x[row, i] += added[row, i]
 
 
 @compiled_loosely
@@ -329,7 +348,7 @@ def step_few(
     Args:
         stack: The weights.
         caches: (L, 2, R, H, S, K, dh); changed.
-        memories: (L, 2, R, H, U, dh).
+        memories: (L, 2, R, H, U, 1, dh).
         ancestors: (R, S, K) from ``follow``.
         first: (R,) first column of each request.
         rows: (R,) rows of memory of each request.
@@ -342,7 +361,8 @@ def step_few(
     count, width = len(tokens), stack.embedding.shape[1]
     x = np.empty((count, width), np.float32)
     for row in range(count):
-        x[row] = stack.embedding[tokens[row]]
+        for i in range(width):
+            x[row, i] = stack.embedding[tokens[row], i]
     normed, mixed, added = np.empty_like(x), np.empty_like(x), np.empty_like(x)
     three = np.empty((count, 3 * width), np.float32)
     hidden = np.empty((count, stack.expand.bias.shape[1]), np.float32)
@@ -353,19 +373,19 @@ def step_few(
         distances = stack.distances[layer]
         look_back(three, caches[layer], ancestors, first, cursor, distances, mixed)
         _product(mixed, stack.self_output, layer, added)
-        x += added
+        _add(x, added)
         _normed(x, norms[1], normed)
         _product(normed, stack.cross_query, layer, added)
         look_at_memory(added, memories[layer], rows, mixed)
         _product(mixed, stack.cross_output, layer, added)
-        x += added
+        _add(x, added)
         _normed(x, norms[2], normed)
         _product(normed, stack.expand, layer, hidden)
         for row in range(count):
             for i in range(hidden.shape[1]):
                 hidden[row, i] = _gelu(hidden[row, i])
         _product(hidden, stack.contract, layer, added)
-        x += added
+        _add(x, added)
     _normed(x, stack.final_norm, normed)
     log_probs = np.empty((count, stack.embedding.shape[0]), np.float32)
     _product(normed, stack.classes, 0, log_probs)

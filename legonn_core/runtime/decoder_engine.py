@@ -194,17 +194,14 @@ class DecoderEngine(Generic[Key]):
         group.lanes = starts if group.lanes is None else lanes_module.join(group.lanes, starts)
         group.requests += requests
 
-    @torch.inference_mode()
     def _advance(self, name: plan.Group) -> list[tuple[Key, DecodeResult | LegonnError]]:
         """One token in every row of a group; returns what ended."""
         group = self._groups.get(name)
         if group is None or group.lanes is None:
             return []
         lanes = group.lanes
-        log_probs = group.bank.step(
-            torch.from_numpy(lanes.last_tokens), torch.from_numpy(lanes.parents)
-        )
-        group.lanes = lanes_module.advance(lanes, log_probs.numpy())
+        log_probs = group.bank.step(lanes.last_tokens, lanes.parents)
+        group.lanes = lanes_module.advance(lanes, log_probs)
         done = np.flatnonzero(group.lanes.is_done).tolist()
         ended: list[tuple[Key, DecodeResult | LegonnError]] = [
             (

@@ -8,7 +8,7 @@ marginals travel as the bytes of ``interface.codec`` and are opaque on the way.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +92,7 @@ class EncodeResult:
     times_ms: tuple[int, ...] = ()
 
 
-class DecodeKind(Enum):
+class DecodeKind(IntEnum):
     """Why a decode is asked for; the order is the priority.
 
     FINAL closes a segment that somebody waits for, COMMIT may add to its stable text, PARTIAL only

@@ -72,8 +72,7 @@ class Lanes:
     @property
     def is_done(self) -> Flags:
         """(R,) whether nothing better can come: both voices fall with every token."""
-        best = self.scores.max(axis=1)
-        bar = np.array(
+        bars = np.array(
             [
                 found[search.settings.num_best - 1].score
                 if len(found) >= search.settings.num_best
@@ -81,11 +80,11 @@ class Lanes:
                 for search, found in zip(self.searches, self.finished, strict=True)
             ]
         )
-        left = np.minimum(self.fixed.max_length - self.lengths, self.fixed.patience)
-        gain = np.maximum(self.fixed.bonus[:, 0, 0], 0.0) * np.maximum(left, 0)
-        gain += self.guidance.hope
-        done: Flags = ~np.isfinite(best) | (np.isfinite(bar) & (best + gain <= bar))
-        return done
+        fixed = self.fixed
+        return steps.settled(
+            self.scores, bars, self.lengths, fixed.max_length, fixed.patience, fixed.bonus,
+            self.guidance.hope,
+        )  # fmt: skip
 
     def select(self, indices: Sequence[int]) -> Lanes:
         """The lanes at ``indices`` only, at least one."""
@@ -293,7 +292,7 @@ def finish(lanes: Lanes, lane: int) -> list[Hypothesis]:
 def _forced(lanes: Lanes, waits: Flags) -> Ids:
     """(R,) the token that a lane must go on with; -1 where it is free."""
     tokens = np.full(len(waits), -1)
-    for lane in np.flatnonzero(waits).tolist():
+    for lane in waits.nonzero()[0].tolist():
         tokens[lane] = lanes.searches[lane].forced[int(lanes.lengths[lane])]
     return tokens
 

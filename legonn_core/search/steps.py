@@ -66,7 +66,8 @@ def candidates(
         for row in range(beam):
             own = tokens[lane, row]
             _choose(log_probs[lane, row], own[:num_choices])
-            own[num_choices:] = heard[lane]
+            for i in range(num_choices, width):
+                own[i] = heard[lane, i - num_choices]
             if forced[lane] >= 0:
                 own[0] = forced[lane]
                 is_valid[lane, row, 0] = True
@@ -221,13 +222,15 @@ def ends(
                     weight[lane, 0, 0], bonus[lane, 0, 0], lengths[lane], decoder[lane, row], heard
                 )
                 found[lane, row] = score + added[lane, row]
-        bar = np.sort(np.concatenate((best[lane], found[lane])))[beam]
         for row in range(beam):
-            is_stuck = True
+            better, is_stuck = 0, True
+            for other in range(beam):
+                better += (best[lane, other] > found[lane, row]) + (
+                    found[lane, other] > found[lane, row]
+                )
             for i in range(width):
                 is_stuck = is_stuck and not np.isfinite(scores[lane, row, i])
-            ranks = found[lane, row] >= bar or is_stuck
-            is_ending[lane, row] = np.isfinite(found[lane, row]) and ranks
+            is_ending[lane, row] = np.isfinite(found[lane, row]) and (better < beam or is_stuck)
     return found, decoder, is_ending
 
 
@@ -245,8 +248,7 @@ def repeated(
             for i in range(room):
                 is_same = old[i] == token and i < free[lane]
                 counts[lane, row, i] = before[i] + 1 if is_same else 0
-            grown[lane, row, 0] = token
-            grown[lane, row, 1:] = old[:-1]
+                grown[lane, row, i] = old[i - 1] if i > 0 else token
     return grown, counts
 
 
@@ -260,4 +262,37 @@ def looping(repeats: Ids, length: int, times: int) -> Flags:
             for i in range(length - 1, room):
                 if repeats[lane, row, i] >= (times - 1) * (i + 1):
                     found[lane, row] = True
+    return found
+
+
+@compiled
+def settled(
+    scores: Floats,
+    bars: Floats,
+    lengths: Ids,
+    max_lengths: Ids,
+    patience: Ids,
+    bonus: Floats,
+    hope: Floats,
+) -> Flags:
+    """(R,) whether no open hypothesis can become better than what was found.
+
+    Args:
+        scores: (R, K) of the open ones; both voices fall with every token.
+        bars: (R,) score of the last one wanted of those found; -inf: too few were.
+        lengths: (R,).
+        max_lengths: (R,).
+        patience: (R,) tokens that an open hypothesis may hope for.
+        bonus: (R, 1, 1) for each token.
+        hope: (R,) what one more phrase may bring.
+    """
+    found = np.zeros(len(scores), np.bool_)
+    for lane in range(len(scores)):
+        best = -np.inf
+        for row in range(scores.shape[1]):
+            best = max(best, scores[lane, row])
+        left = max(min(max_lengths[lane] - lengths[lane], patience[lane]), 0)
+        gain = max(bonus[lane, 0, 0], 0.0) * left + hope[lane]
+        is_beaten = np.isfinite(bars[lane]) and best + gain <= bars[lane]
+        found[lane] = is_beaten or not np.isfinite(best)
     return found
