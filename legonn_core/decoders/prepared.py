@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from legonn_core.decoders.decoder import Decoder
-from legonn_core.decoders.kernels import Affine, Stack
+from legonn_core.decoders.stack import Affine, Stack
 from legonn_core.nn.transformer import DecoderLayer
 
 INT8_FROM = 150_000
