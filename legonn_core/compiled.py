@@ -1,7 +1,7 @@
 """Loops over arrays that are compiled at their first call, where numpy would take many passes.
 
 A token step of one request is some hundred small operations; called one by one from Python they
-cost more than the arithmetic in them (docs/adr/0014-compiled-token-steps.md). A compiled function
+cost more than the arithmetic in them (docs/adr/0016-compiled-token-steps.md). A compiled function
 takes and returns numbers and arrays only, and is pure Python that reads as it runs.
 
 The machine code is kept beside the source, or in the user's cache folder, so that only the first
