@@ -23,8 +23,8 @@ LOCK, PAGE = ROOT / "requirements.lock", ROOT / "docs/licences.md"
 ALLOWED = frozenset(
     {
         "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSD-4-Clause-UC", "CNRI-Python",
-        "HPND", "ISC", "LGPL-2.1-or-later", "LGPL-3.0-or-later", "MIT", "MIT-0", "MIT-CMU",
-        "MPL-2.0", "NCSA", "PSF-2.0", "Unlicense", "Zlib",
+        "HPND", "ISC", "LGPL-2.1-or-later", "LGPL-3.0-or-later", "LLVM-exception", "MIT",
+        "MIT-0", "MIT-CMU", "MPL-2.0", "NCSA", "PSF-2.0", "Unlicense", "Zlib",
     }
 )  # fmt: skip
 """Permissive ones, and weak copyleft of libraries that are used as they come."""
