@@ -73,6 +73,7 @@ class Seen:
     refused: int = 0
     replays: int = 0
     swaps: int = 0
+    failed_swaps: list[str] = field(default_factory=list)
     kills: int = 0
 
 
@@ -200,13 +201,17 @@ class Soak:
                 await asyncio.sleep(min(self._seconds / 12, 45.0))
                 if self._is_over:
                     return
-                with suppress(legonn.Unavailable):  # the engine is being started again
+                try:
                     await self._swap(client, version)
                     self.seen.swaps += 1
+                except legonn.LegonnError as error:
+                    # The engine may be gone or starting: the swap is told to have failed, the
+                    # streams must not notice.
+                    self.seen.failed_swaps.append(error.reason)
 
     async def _swap(self, client: legonn.AsyncClient, version: str) -> None:
         name, _, number = version.partition("/")
-        async for _ in client.swap_module(name, number, timeout_s=240.0, is_awaited=False):
+        async for _ in client.swap_module(name, number, timeout_s=60.0, is_awaited=False):
             pass
 
     async def _kill(self) -> None:
@@ -284,7 +289,8 @@ async def play(given: argparse.Namespace) -> int:
     complaints = [*seen.broken, *seen.repeats.broken(), *held]
     print(table(found))
     print(
-        f"{seen.streams} streams, {seen.replays} replays, {seen.swaps} swaps, {seen.kills} kills;"
+        f"{seen.streams} streams, {seen.replays} replays, {seen.swaps} swaps"
+        f" ({len(seen.failed_swaps)} failed), {seen.kills} kills;"
         f" {seen.repeats.num_compared} streams compared, {seen.repeats.num_mixed} met two versions"
     )
     print("\n".join(complaints[:20]) or "every text as undisturbed, nothing left over")
@@ -302,7 +308,7 @@ def as_json(
         "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
         "slopes": {name: {**asdict(one), "grows": one.grows} for name, one in found.items()},
         "streams": seen.streams, "failed": seen.failed, "replays": seen.replays,
-        "swaps": seen.swaps, "kills": seen.kills,
+        "swaps": seen.swaps, "failed_swaps": seen.failed_swaps, "kills": seen.kills,
         "streams_compared": seen.repeats.num_compared,
         "streams_of_two_versions": seen.repeats.num_mixed,
         "complaints": complaints,
