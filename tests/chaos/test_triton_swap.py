@@ -26,8 +26,9 @@ from legonn_core.runtime.triton_repository import export
 from legonn_server.app import Gateway
 from legonn_server.building import build_backend
 from legonn_server.config.settings import ServerSettings, Settings
+from legonn_server.pools.routes_folder import RoutesFolder
 from legonn_server.routing import routes_file
-from legonn_server.routing.routes import Route
+from legonn_server.routing.routes import Route, RouteTable
 from legonn_server.routing.swap import DrainRule, VersionState
 from legonn_server.routing.trials import CanaryBands, CanaryPlan
 from legonn_server.session.policy import DecodingPolicy
@@ -306,32 +307,35 @@ async def test_two_swaps_that_race_leave_one_version_in_service(gateway, stage):
     await eventually(lambda: len(stage.loaded()) == 3, seconds=PATIENCE_S)
 
 
-async def test_gateways_that_share_a_server_and_a_routes_file_agree(stage, tmp_path):
-    """A change asked of one is followed by the other; the old version goes when both have left."""
+async def test_gateways_that_share_a_server_and_a_routes_file_agree(gateway, stage, tmp_path):
+    """Both follow the file; a version goes when both have left it, and not before a third has."""
+
+    def ask(number: int, encoder: ModuleRef) -> None:
+        table = RouteTable(number, {SPEECH_KEY: Route(encoder, DECODER)})
+        RoutesFolder(tmp_path).write(routes_file.dump(table))
+
+    ask(1, SPEECH_3)
     async with (
         stage.gateway(routes=tmp_path) as one,
         stage.gateway(routes=tmp_path) as other,
         talking(one, pace=REAL_TIME) as said,
         talking(other, pace=REAL_TIME) as too,
     ):
-        table = one.services.modules.table
-        target = max(ref for ref in table.refs if ref.name == SPEECH.name)
-        wanted = SPEECH if target != SPEECH else SPEECH_2
-        changed = table.set(SPEECH_KEY, Route(wanted, table.find(SPEECH_KEY).decoder))
-        (tmp_path / "routes.toml").write_text(routes_file.dump(changed))
-        for gateway in (one, other):
-            modules = gateway.services.modules
-            await eventually(
-                lambda modules=modules: modules.table.find(SPEECH_KEY).encoder == wanted,
-                seconds=PATIENCE_S,
-            )
-            await state_reached(modules, target, VersionState.RETIRED, seconds=PATIENCE_S)
-        name = f"{target.name}-{target.version}"
-        await eventually(lambda: name not in stage.loaded(), seconds=PATIENCE_S)
-        assert f"{wanted.name}-{wanted.version}" in stage.loaded()
-    encoders = {str(target), str(wanted)}
+        for number, (old, new) in enumerate([(SPEECH_3, SPEECH_2), (SPEECH_2, SPEECH)], start=2):
+            ask(number, new)
+            for served in (one, other):
+                modules = served.services.modules
+                await state_reached(modules, old, VersionState.RETIRED, seconds=PATIENCE_S)
+                assert modules.table.find(SPEECH_KEY).encoder == new
+            gone = f"{old.name}-{old.version}"
+            await eventually(lambda gone=gone: gone not in stage.loaded(), seconds=PATIENCE_S)
+            assert f"{new.name}-{new.version}" in stage.loaded()
     for heard in (said, too):
-        assert {encoder for one in heard for encoder, _ in one.versions} == encoders
+        assert {encoder for one in heard for encoder, _ in one.versions} >= {
+            str(SPEECH_3),
+            str(SPEECH_2),
+        }
+    assert SPEECH in {one.ref for one in gateway.services.modules.modules}, "a third one uses it"
 
 
 async def come(gateway: Gateway, ref: ModuleRef) -> None:
@@ -349,7 +353,9 @@ async def test_many_swaps_leave_nothing_behind(gateway, stage):
     """No process, memory, shared memory or slot is kept of versions that left."""
     (server,) = stage.servers.all
     await back_to_start(gateway)
-    await swapped(gateway, SPEECH_2, DECODER)  # what is set up once is set up
+    async with talking(gateway):  # what load sets up once, such as the server's threads, is set up
+        for ref in (SPEECH_2, SPEECH_3, SPEECH):
+            await come(gateway, ref)
     await back_to_start(gateway)
 
     async def settled() -> tuple[set[str], list[str]]:
