@@ -146,10 +146,15 @@ class Resources:
         threads = len(list((folder / "task").iterdir()))
         return cls(resident, len(list((folder / "fd").iterdir())), threads)
 
-    def grew_little(self, before: Resources) -> bool:
-        """Whether nothing of it grew by more than a few channels and an allocator's rounding."""
+    def grew_little(self, before: Resources, *, threads: int = 8) -> bool:
+        """Whether nothing of it grew by more than a few channels and an allocator's rounding.
+
+        Args:
+            before: What it held then.
+            threads: How many more there may be.
+        """
         return (
             self.memory - before.memory < 64 << 20
             and self.files - before.files <= 8
-            and self.threads - before.threads <= 8
+            and self.threads - before.threads <= threads
         )
