@@ -20,6 +20,7 @@ from legonn_server.backends.rehearsal import ProcessRehearsal, RehearsalOptions
 from legonn_server.building import build_backend
 from legonn_server.config.settings import ServerSettings, Settings
 from legonn_server.routing.swap import DrainRule
+from legonn_server.session.policy import DecodingPolicy
 from tests.support.gateway import broken_promises
 from tests.support.swapping import (
     DECODER_2,
@@ -50,6 +51,8 @@ async def gateway(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory):
             listen="127.0.0.1:0", http="", metrics="", modules=str(store), threads=1
         ),
         swap=DrainRule(retire_after_seconds=0.0),
+        # Untrained modules believe little of what they say; as noise it would not be shown.
+        decoding=DecodingPolicy(min_confidence=0.0),
     )
     served = Gateway(settings, build_backend(settings, lambda is_up: None))
     await served.start()
