@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
 from legonn_loadtest.load import command, model
 from legonn_loadtest.load.model import Line, Load, Model
-from tests.deploy.manifests import ROOT
 
+ROOT = Path(__file__).parents[4]
 MEASURED = ROOT / "docs/results/all-in-one-capacity.json"
 
 
