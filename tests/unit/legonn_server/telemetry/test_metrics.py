@@ -32,7 +32,8 @@ def test_names_and_labels_follow_the_rules(metrics: Metrics):
         assert re.fullmatch(r"legonn_[a-z0-9_]+", name)
         assert isinstance(family, Counter) == name.endswith("_total"), name
         if isinstance(family, Histogram):
-            assert name.endswith(("_seconds", "_rows", "_bytes", "_ratio", "_kl")), name
+            units = ("_answers", "_bytes", "_kl", "_ratio", "_rows", "_seconds")
+            assert name.endswith(units), name
         assert set(family._labelnames) <= CLOSED_LABELS, name
         assert family._documentation.endswith("."), name
 
