@@ -277,30 +277,21 @@ async def test_a_bad_translation_is_refused(request_, code, reason, server: Runn
 
 
 async def test_unknown_modules_are_refused(server: Running):
-    for call, code in (
-        (server.modules.GetModule(modules_pb.GetModuleRequest(name="nobody")), ABSENT),
-        (server.modules.GetModule(modules_pb.GetModuleRequest()), INVALID),
-        (
-            server.modules.LoadModule(
-                modules_pb.LoadModuleRequest(
-                    name="nobody", version="1", wait_duration=Duration(seconds=20)
-                )
-            ),
-            ABSENT,
-        ),
-        (
-            server.modules.LoadModule(modules_pb.LoadModuleRequest(name="../etc", version="1")),
-            INVALID,
-        ),
-        (
-            server.modules.UnloadModule(
-                modules_pb.UnloadModuleRequest(name="speech-en", version="1")
-            ),
-            ORDER,
-        ),
+    nobody = modules_pb.LoadModuleRequest(
+        name="nobody", version="1", wait_duration=Duration(seconds=20)
+    )
+    escaping = modules_pb.LoadModuleRequest(name="../etc", version="1")
+    serving = modules_pb.UnloadModuleRequest(name="speech-en", version="1")
+    # One after the other: a version whose load has begun is known for a moment.
+    for method, request, code in (
+        (server.modules.GetModule, modules_pb.GetModuleRequest(name="nobody"), ABSENT),
+        (server.modules.GetModule, modules_pb.GetModuleRequest(), INVALID),
+        (server.modules.LoadModule, nobody, ABSENT),
+        (server.modules.LoadModule, escaping, INVALID),
+        (server.modules.UnloadModule, serving, ORDER),
     ):
         with pytest.raises(grpc.RpcError) as caught:
-            await call
+            await method(request)
         assert caught.value.code() is code
     await assert_unharmed(server)
 
