@@ -194,8 +194,9 @@ class SpeechEncoder(nn.Module):
         x = x + self.positions[at.clamp(max=len(self.positions) - 1)]
         mask = self._visible(chunks * frames, shape.left_chunks * frames, frames)
         for i, layer in enumerate(self.layers):
+            assert isinstance(layer, TransformerLayer)
             past = KeysValues(state[f"keys_{i}"], state[f"values_{i}"])
-            x, joined = layer.step(x, past, mask=mask)  # type: ignore[operator]  # ModuleList forgets of what
+            x, joined = layer.step(x, past, mask=mask)
             new[f"keys_{i}"] = joined.keys[:, :, frames:]
             new[f"values_{i}"] = joined.values[:, :, frames:]
         pairs = torch.cat([state["pairs"], self._pairs(self.trunk_norm(x))], dim=1)

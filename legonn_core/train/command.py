@@ -209,7 +209,6 @@ def _packaging(
         source_model=source if kind is ModuleKind.TEXT_ENCODER else None,
         calibration=read_table(Calibration, _table(entry, "calibration"), "calibration"),
         decoding=read_table(DecodingDefaults, _table(entry, "decoding"), "decoding"),
-        scores=dict(entry.get("scores", {})),  # type: ignore[call-overload]  # the card checks
     )
 
 

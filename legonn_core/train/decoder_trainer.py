@@ -232,19 +232,33 @@ class DecoderTrainer:
         TrainingLoop(self, budget, self.out).run()
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How an ingestor reads rows; see ``IngestorShape``."""
+
+    receptive_field: int
+    blank_limit: float
+
+    def __post_init__(self) -> None:
+        if self.receptive_field < 1 or self.receptive_field % 2 == 0:
+            raise ValueError(f"receptive_field is {self.receptive_field}, not odd and positive")
+
+
 def reading(decoder: Decoder, changes: Mapping[str, float | int]) -> Decoder:
     """The same decoder with an ingestor that reads rows otherwise.
 
     A wider receptive field begins as what it was: its middle is the old projection.
 
     Raises:
-        BadConfig: If a change is no matter of reading.
+        TableError: If a change is no matter of reading, or nonsense.
     """
-    if unknown := sorted(set(changes) - {"receptive_field", "blank_limit"}):
-        raise BadConfig(f"reads.{unknown[0]} is not a known key")
     if not changes:
         return decoder
-    shape = dataclasses.replace(decoder.shape, **changes)  # type: ignore[arg-type]  # checked above
+    before = Reading(decoder.shape.receptive_field, decoder.shape.blank_limit)
+    wanted = read_table(Reading, dataclasses.asdict(before) | dict(changes), "reads")
+    shape = dataclasses.replace(
+        decoder.shape, receptive_field=wanted.receptive_field, blank_limit=wanted.blank_limit
+    )
     changed, weights = Decoder(shape), dict(decoder.state_dict())
     old, name = weights["ingestor.project.weight"], "ingestor.project.weight"
     field = shape.receptive_field

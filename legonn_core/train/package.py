@@ -61,7 +61,6 @@ class Packaging:
     source_model: Path | None = None
     calibration: Calibration = field(default_factory=Calibration)
     decoding: DecodingDefaults = field(default_factory=DecodingDefaults)
-    scores: dict[str, float] = field(default_factory=dict)
     minutes: float = 0.0
 
 
@@ -127,7 +126,6 @@ def write_module(store: Path, packaging: Packaging, parameters: dict[str, Tensor
         created=datetime.datetime.now(datetime.UTC).date().isoformat(),
         calibration=packaging.calibration,
         decoding=packaging.decoding,
-        scores=packaging.scores,
         chunk=_geometry(packaging) if is_speech else None,
     )
     if is_speech:

@@ -92,6 +92,6 @@ class PromiseCheck:
         self._end_sample = final.end_sample
         self._stable, self._revision = "", 0
 
-    def _expect(self, is_kept: bool, otherwise: str) -> None:  # noqa: FBT001 - private, its name says which
+    def _expect(self, is_kept: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as assert does
         if not is_kept:
             self.broken.append(otherwise)

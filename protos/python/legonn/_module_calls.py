@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, TypeVar
@@ -21,15 +22,16 @@ SWAP_SECONDS = 600.0
 _WATCH_ENDED = "the server ended its news of modules"
 
 
-class ModuleCalls:
+class ModuleCalls(ABC):
     """ModuleService, blocking; a part of ``Client``, which has the connection."""
 
     _modules: ModuleServiceStub
 
+    @abstractmethod
     def _call(
         self, method: Callable[..., Answer], request: object, *, more_s: float = 0.0
     ) -> Answer:
-        raise NotImplementedError
+        """The answer to a call, with the client's retries and time limit, and so much more time."""
 
     def modules(self) -> list[ModuleInfo]:
         """All versions of all modules that the server knows, by name."""
@@ -128,15 +130,16 @@ class ModuleCalls:
                 yield from swap.take(_there(next(watch, None)))
 
 
-class AsyncModuleCalls:
+class AsyncModuleCalls(ABC):
     """ModuleService for asyncio; a part of ``AsyncClient``. Arguments as in ``ModuleCalls``."""
 
     _modules: ModuleServiceAsyncStub
 
+    @abstractmethod
     async def _call(
         self, method: Callable[..., Awaitable[Answer]], request: object, *, more_s: float = 0.0
     ) -> Answer:
-        raise NotImplementedError
+        """The answer to a call, with the client's retries and time limit, and so much more time."""
 
     async def modules(self) -> list[ModuleInfo]:
         """All versions of all modules that the server knows, by name."""

@@ -93,7 +93,7 @@ def _translate(texts: Iterable[str], arguments: argparse.Namespace, *, total: in
                 if isinstance(result, LegonnError):
                     failed += 1
                     print(f"legonn: text {number}: {result.message}", file=sys.stderr)
-                _print(text, result, arguments.json)
+                _print(text, result, as_json=arguments.json)
             sys.stdout.flush()
             done += len(batch)
             progress.at(done)
@@ -110,7 +110,7 @@ def _translate_batch(
     return [next(found) if text.strip() else "" for text in batch]
 
 
-def _print(text: str, result: str | LegonnError, as_json: bool) -> None:  # noqa: FBT001 - private, its name says which
+def _print(text: str, result: str | LegonnError, *, as_json: bool) -> None:
     translated = None if isinstance(result, LegonnError) else result
     if as_json:
         print(json.dumps({"source": text, "text": translated}, ensure_ascii=False))
