@@ -94,6 +94,7 @@ def legonn_train(root: Path, recipe: dict[str, object], *arguments: str) -> int:
 
 
 def loaded(store: Path) -> EngineHost:
+    torch.set_flush_denormal(False)  # a server is another process than the training
     host = EngineHost(store, slots=1)
     for ref in host.newest():
         host.load(ref)
